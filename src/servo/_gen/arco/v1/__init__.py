@@ -1,0 +1,1 @@
+"""Generated from proto/ by scripts/regen.sh; only ``servo._wire`` may import it."""

@@ -1,0 +1,186 @@
+"""Servo's vocabulary: frozen value types that need nothing but the standard library.
+
+Every name is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from servo._lazy import attach
+
+if TYPE_CHECKING:
+    from servo.types.assets import (
+        AssetDefinition,
+        CodeLocation,
+        Compression,
+        ExecutionPolicy,
+        IoConfig,
+        IoFormat,
+        ResourceRequirements,
+    )
+    from servo.types.calendar import TimeGranularity
+    from servo.types.checks import (
+        BaseCheck,
+        Check,
+        CheckPhase,
+        CheckResult,
+        CheckSeverity,
+        CheckType,
+        CustomSqlCheck,
+        FreshnessCheck,
+        NotNullCheck,
+        RowCountCheck,
+        UniqueCheck,
+        custom_sql,
+        freshness,
+        not_null,
+        row_count,
+        unique,
+    )
+    from servo.types.dependencies import (
+        AssetDependency,
+        DependencyMapping,
+        PartitionMapping,
+        all_partitions,
+        latest,
+        window,
+    )
+    from servo.types.ids import (
+        AssetId,
+        BackfillId,
+        DeploymentId,
+        EventId,
+        MaterializationId,
+        RunId,
+        TaskId,
+        Ulid,
+        WorkerId,
+    )
+    from servo.types.inputs import (
+        AssetIn,
+        AssetOut,
+        InputReader,
+        get_asset_in_key,
+        is_asset_in_type,
+    )
+    from servo.types.keys import AssetKey
+    from servo.types.partition_keys import PartitionKey
+    from servo.types.partition_sets import (
+        PartitionAxis,
+        PartitionSet,
+        StaticSet,
+        TimeRange,
+        validate_key,
+    )
+    from servo.types.partitions import (
+        DailyPartition,
+        DimensionKind,
+        HourlyPartition,
+        MonthlyPartition,
+        PartitionDimension,
+        PartitionStrategy,
+        StaticDimension,
+        TenantDimension,
+        TimeDimension,
+        WeeklyPartition,
+        YearlyPartition,
+    )
+    from servo.types.runs import FailureCategory, RunState, TaskState
+    from servo.types.scalars import PartitionDimensionValue, ScalarKind, ScalarValue
+
+__all__ = [
+    "AssetDefinition",
+    "AssetDependency",
+    "AssetId",
+    "AssetIn",
+    "AssetKey",
+    "AssetOut",
+    "BackfillId",
+    "BaseCheck",
+    "Check",
+    "CheckPhase",
+    "CheckResult",
+    "CheckSeverity",
+    "CheckType",
+    "CodeLocation",
+    "Compression",
+    "CustomSqlCheck",
+    "DailyPartition",
+    "DependencyMapping",
+    "DeploymentId",
+    "DimensionKind",
+    "EventId",
+    "ExecutionPolicy",
+    "FailureCategory",
+    "FreshnessCheck",
+    "HourlyPartition",
+    "InputReader",
+    "IoConfig",
+    "IoFormat",
+    "MaterializationId",
+    "MonthlyPartition",
+    "NotNullCheck",
+    "PartitionAxis",
+    "PartitionDimension",
+    "PartitionDimensionValue",
+    "PartitionKey",
+    "PartitionMapping",
+    "PartitionSet",
+    "PartitionStrategy",
+    "ResourceRequirements",
+    "RowCountCheck",
+    "RunId",
+    "RunState",
+    "ScalarKind",
+    "ScalarValue",
+    "StaticDimension",
+    "StaticSet",
+    "TaskId",
+    "TaskState",
+    "TenantDimension",
+    "TimeDimension",
+    "TimeGranularity",
+    "TimeRange",
+    "Ulid",
+    "UniqueCheck",
+    "WeeklyPartition",
+    "WorkerId",
+    "YearlyPartition",
+    "all_partitions",
+    "custom_sql",
+    "freshness",
+    "get_asset_in_key",
+    "is_asset_in_type",
+    "latest",
+    "not_null",
+    "row_count",
+    "unique",
+    "validate_key",
+    "window",
+]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "servo.types.assets": "AssetDefinition CodeLocation Compression ExecutionPolicy IoConfig "
+        "IoFormat ResourceRequirements",
+        "servo.types.calendar": "TimeGranularity",
+        "servo.types.checks": "BaseCheck Check CheckPhase CheckResult CheckSeverity CheckType "
+        "CustomSqlCheck FreshnessCheck NotNullCheck RowCountCheck UniqueCheck custom_sql "
+        "freshness not_null row_count unique",
+        "servo.types.dependencies": "AssetDependency DependencyMapping PartitionMapping "
+        "all_partitions latest window",
+        "servo.types.ids": "AssetId BackfillId DeploymentId EventId MaterializationId RunId "
+        "TaskId Ulid WorkerId",
+        "servo.types.inputs": "AssetIn AssetOut InputReader get_asset_in_key is_asset_in_type",
+        "servo.types.keys": "AssetKey",
+        "servo.types.partition_keys": "PartitionKey",
+        "servo.types.partition_sets": "PartitionAxis PartitionSet StaticSet TimeRange validate_key",
+        "servo.types.partitions": "DailyPartition DimensionKind HourlyPartition MonthlyPartition "
+        "PartitionDimension PartitionStrategy StaticDimension TenantDimension TimeDimension "
+        "WeeklyPartition YearlyPartition",
+        "servo.types.runs": "FailureCategory RunState TaskState",
+        "servo.types.scalars": "PartitionDimensionValue ScalarKind ScalarValue",
+    },
+)

@@ -1,0 +1,37 @@
+"""What attempts wrote; mirrors ``proto/arco/v1/log.proto``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class LogStream(StrEnum):
+    """Where a line was written."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+    LOG = "log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One line; ``number`` counts from 1 in its attempt and stream."""
+
+    number: int
+    stream: LogStream
+    written_at: datetime | None = None
+    level: str = ""
+    text: str
+    truncated: bool = False
+    dropped_after: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogBatch:
+    """Lines of one attempt, in the order in which the worker read them."""
+
+    task_id: str
+    attempt: int
+    lines: tuple[LogLine, ...] = ()
