@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from servo._gen.arco.v1 import common_pb2 as arco_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x61rco/v1/asset.proto\x12\x07\x61rco.v1\x1a\x14\x61rco/v1/common.proto\"\xab\x01\n\rTimeDimension\x12:\n\x0bgranularity\x18\x01 \x01(\x0e\x32\x18.arco.v1.TimeGranularityR\x0bgranularity\x12\x19\n\x05start\x18\x02 \x01(\tH\x00R\x05start\x88\x01\x01\x12\x15\n\x03\x65nd\x18\x03 \x01(\tH\x01R\x03\x65nd\x88\x01\x01\x12\x1a\n\x08timezone\x18\x04 \x01(\tR\x08timezoneB\x08\n\x06_startB\x06\n\x04_end\")\n\x0fStaticDimension\x12\x16\n\x06values\x18\x01 \x03(\tR\x06values\"\x11\n\x0fTenantDimension\"\xc6\x01\n\x12PartitionDimension\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12,\n\x04time\x18\x02 \x01(\x0b\x32\x16.arco.v1.TimeDimensionH\x00R\x04time\x12\x32\n\x06static\x18\x03 \x01(\x0b\x32\x18.arco.v1.StaticDimensionH\x00R\x06static\x12\x32\n\x06tenant\x18\x04 \x01(\x0b\x32\x18.arco.v1.TenantDimensionH\x00R\x06tenantB\x06\n\x04kind\"P\n\x11PartitionStrategy\x12;\n\ndimensions\x18\x01 \x03(\x0b\x32\x1b.arco.v1.PartitionDimensionR\ndimensions\"\xb9\x02\n\x0f\x41ssetDependency\x12\x34\n\x0cupstream_key\x18\x01 \x01(\x0b\x32\x11.arco.v1.AssetKeyR\x0bupstreamKey\x12%\n\x0eparameter_name\x18\x02 \x01(\tR\rparameterName\x12\x34\n\x07mapping\x18\x03 \x01(\x0e\x32\x1a.arco.v1.DependencyMappingR\x07mapping\x12&\n\x0cwindow_start\x18\x04 \x01(\x05H\x00R\x0bwindowStart\x88\x01\x01\x12\"\n\nwindow_end\x18\x05 \x01(\x05H\x01R\twindowEnd\x88\x01\x01\x12\'\n\x0frequire_quality\x18\x06 \x01(\x08R\x0erequireQualityB\x0f\n\r_window_startB\r\n\x0b_window_end\"\x80\x01\n\x0c\x43odeLocation\x12\x16\n\x06module\x18\x01 \x01(\tR\x06module\x12\x1a\n\x08\x66unction\x18\x02 \x01(\tR\x08\x66unction\x12\x1b\n\tfile_path\x18\x03 \x01(\tR\x08\x66ilePath\x12\x1f\n\x0bline_number\x18\x04 \x01(\x05R\nlineNumber\"\x95\x02\n\x08IoConfig\x12)\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x11.arco.v1.IoFormatR\x06\x66ormat\x12\x36\n\x0b\x63ompression\x18\x02 \x01(\x0e\x32\x14.arco.v1.CompressionR\x0b\x63ompression\x12!\n\x0cpartition_by\x18\x03 \x03(\tR\x0bpartitionBy\x12)\n\x0erow_group_rows\x18\x04 \x01(\x03H\x00R\x0crowGroupRows\x88\x01\x01\x12/\n\x11target_file_bytes\x18\x05 \x01(\x03H\x01R\x0ftargetFileBytes\x88\x01\x01\x42\x11\n\x0f_row_group_rowsB\x14\n\x12_target_file_bytes\"n\n\x12RowCountParameters\x12\x1e\n\x08min_rows\x18\x01 \x01(\x03H\x00R\x07minRows\x88\x01\x01\x12\x1e\n\x08max_rows\x18\x02 \x01(\x03H\x01R\x07maxRows\x88\x01\x01\x42\x0b\n\t_min_rowsB\x0b\n\t_max_rows\"Q\n\x11NotNullParameters\x12\x18\n\x07\x63olumns\x18\x01 \x03(\tR\x07\x63olumns\x12\"\n\rmin_ratio_ppm\x18\x02 \x01(\x05R\x0bminRatioPpm\",\n\x10UniqueParameters\x12\x18\n\x07\x63olumns\x18\x01 \x03(\tR\x07\x63olumns\"U\n\x13\x46reshnessParameters\x12\x16\n\x06\x63olumn\x18\x01 \x01(\tR\x06\x63olumn\x12&\n\x0fmax_age_seconds\x18\x02 \x01(\x03R\rmaxAgeSeconds\"\'\n\x13\x43ustomSqlParameters\x12\x10\n\x03sql\x18\x01 \x01(\tR\x03sql\"\xd7\x03\n\x05\x43heck\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12&\n\x04type\x18\x02 \x01(\x0e\x32\x12.arco.v1.CheckTypeR\x04type\x12\x32\n\x08severity\x18\x03 \x01(\x0e\x32\x16.arco.v1.CheckSeverityR\x08severity\x12)\n\x05phase\x18\x04 \x01(\x0e\x32\x13.arco.v1.CheckPhaseR\x05phase\x12:\n\trow_count\x18\x05 \x01(\x0b\x32\x1b.arco.v1.RowCountParametersH\x00R\x08rowCount\x12\x37\n\x08not_null\x18\x06 \x01(\x0b\x32\x1a.arco.v1.NotNullParametersH\x00R\x07notNull\x12\x33\n\x06unique\x18\x07 \x01(\x0b\x32\x19.arco.v1.UniqueParametersH\x00R\x06unique\x12<\n\tfreshness\x18\x08 \x01(\x0b\x32\x1c.arco.v1.FreshnessParametersH\x00R\tfreshness\x12=\n\ncustom_sql\x18\t \x01(\x0b\x32\x1c.arco.v1.CustomSqlParametersH\x00R\tcustomSqlB\x0c\n\nparameters\"\xb4\x01\n\x0f\x45xecutionPolicy\x12\x1f\n\x0bmax_retries\x18\x01 \x01(\x05R\nmaxRetries\x12.\n\x13retry_delay_seconds\x18\x02 \x01(\x05R\x11retryDelaySeconds\x12\'\n\x0ftimeout_seconds\x18\x03 \x01(\x05R\x0etimeoutSeconds\x12\'\n\x0fmax_parallelism\x18\x04 \x01(\x05R\x0emaxParallelism\"\x90\x01\n\x14ResourceRequirements\x12%\n\x0e\x63pu_millicores\x18\x01 \x01(\x05R\rcpuMillicores\x12\x1d\n\nmemory_mib\x18\x02 \x01(\x05R\tmemoryMib\x12\x32\n\x15\x65phemeral_storage_mib\x18\x03 \x01(\x05R\x13\x65phemeralStorageMib\"\xe9\x06\n\x0f\x41ssetDefinition\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x11.arco.v1.AssetKeyR\x03key\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12 \n\x0b\x64\x65scription\x18\x03 \x01(\tR\x0b\x64\x65scription\x12\x16\n\x06owners\x18\x04 \x03(\tR\x06owners\x12\x36\n\x04tags\x18\x05 \x03(\x0b\x32\".arco.v1.AssetDefinition.TagsEntryR\x04tags\x12>\n\x0cpartitioning\x18\x06 \x01(\x0b\x32\x1a.arco.v1.PartitionStrategyR\x0cpartitioning\x12<\n\x0c\x64\x65pendencies\x18\x07 \x03(\x0b\x32\x18.arco.v1.AssetDependencyR\x0c\x64\x65pendencies\x12)\n\x04\x63ode\x18\x08 \x01(\x0b\x32\x15.arco.v1.CodeLocationR\x04\x63ode\x12&\n\x06\x63hecks\x18\t \x03(\x0b\x32\x0e.arco.v1.CheckR\x06\x63hecks\x12\x36\n\texecution\x18\n \x01(\x0b\x32\x18.arco.v1.ExecutionPolicyR\texecution\x12;\n\tresources\x18\x0b \x01(\x0b\x32\x1d.arco.v1.ResourceRequirementsR\tresources\x12\x33\n\x15transform_fingerprint\x18\x0c \x01(\tR\x14transformFingerprint\x12!\n\x0c\x63ode_version\x18\r \x01(\tR\x0b\x63odeVersion\x12\x34\n\x0crenamed_from\x18\x0e \x01(\x0b\x32\x11.arco.v1.AssetKeyR\x0brenamedFrom\x12\x42\n\x08metadata\x18\x0f \x03(\x0b\x32&.arco.v1.AssetDefinition.MetadataEntryR\x08metadata\x12!\n\x02io\x18\x32 \x01(\x0b\x32\x11.arco.v1.IoConfigR\x02io\x1a\x37\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01*\xba\x01\n\x0fTimeGranularity\x12 \n\x1cTIME_GRANULARITY_UNSPECIFIED\x10\x00\x12\x19\n\x15TIME_GRANULARITY_HOUR\x10\x01\x12\x18\n\x14TIME_GRANULARITY_DAY\x10\x02\x12\x19\n\x15TIME_GRANULARITY_WEEK\x10\x03\x12\x1a\n\x16TIME_GRANULARITY_MONTH\x10\x04\x12\x19\n\x15TIME_GRANULARITY_YEAR\x10\x05*\xb2\x01\n\x11\x44\x65pendencyMapping\x12\"\n\x1e\x44\x45PENDENCY_MAPPING_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x44\x45PENDENCY_MAPPING_IDENTITY\x10\x01\x12\x1a\n\x16\x44\x45PENDENCY_MAPPING_ALL\x10\x02\x12\x1d\n\x19\x44\x45PENDENCY_MAPPING_LATEST\x10\x03\x12\x1d\n\x19\x44\x45PENDENCY_MAPPING_WINDOW\x10\x04*<\n\x08IoFormat\x12\x19\n\x15IO_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11IO_FORMAT_PARQUET\x10\x01*\x99\x01\n\x0b\x43ompression\x12\x1b\n\x17\x43OMPRESSION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMPRESSION_ZSTD\x10\x01\x12\x16\n\x12\x43OMPRESSION_SNAPPY\x10\x02\x12\x14\n\x10\x43OMPRESSION_GZIP\x10\x03\x12\x13\n\x0f\x43OMPRESSION_LZ4\x10\x04\x12\x14\n\x10\x43OMPRESSION_NONE\x10\x05*\xa6\x01\n\tCheckType\x12\x1a\n\x16\x43HECK_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43HECK_TYPE_ROW_COUNT\x10\x01\x12\x17\n\x13\x43HECK_TYPE_NOT_NULL\x10\x02\x12\x15\n\x11\x43HECK_TYPE_UNIQUE\x10\x03\x12\x18\n\x14\x43HECK_TYPE_FRESHNESS\x10\x04\x12\x19\n\x15\x43HECK_TYPE_CUSTOM_SQL\x10\x05*T\n\nCheckPhase\x12\x1b\n\x17\x43HECK_PHASE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43HECK_PHASE_PRE\x10\x01\x12\x14\n\x10\x43HECK_PHASE_POST\x10\x02*\x9b\x01\n\rCheckSeverity\x12\x1e\n\x1a\x43HECK_SEVERITY_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HECK_SEVERITY_INFO\x10\x01\x12\x1a\n\x16\x43HECK_SEVERITY_WARNING\x10\x02\x12\x18\n\x14\x43HECK_SEVERITY_ERROR\x10\x03\x12\x1b\n\x17\x43HECK_SEVERITY_CRITICAL\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x61rco/v1/asset.proto\x12\x07\x61rco.v1\x1a\x14\x61rco/v1/common.proto\"\xab\x01\n\rTimeDimension\x12:\n\x0bgranularity\x18\x01 \x01(\x0e\x32\x18.arco.v1.TimeGranularityR\x0bgranularity\x12\x19\n\x05start\x18\x02 \x01(\tH\x00R\x05start\x88\x01\x01\x12\x15\n\x03\x65nd\x18\x03 \x01(\tH\x01R\x03\x65nd\x88\x01\x01\x12\x1a\n\x08timezone\x18\x04 \x01(\tR\x08timezoneB\x08\n\x06_startB\x06\n\x04_end\")\n\x0fStaticDimension\x12\x16\n\x06values\x18\x01 \x03(\tR\x06values\"\x11\n\x0fTenantDimension\"\xc6\x01\n\x12PartitionDimension\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12,\n\x04time\x18\x02 \x01(\x0b\x32\x16.arco.v1.TimeDimensionH\x00R\x04time\x12\x32\n\x06static\x18\x03 \x01(\x0b\x32\x18.arco.v1.StaticDimensionH\x00R\x06static\x12\x32\n\x06tenant\x18\x04 \x01(\x0b\x32\x18.arco.v1.TenantDimensionH\x00R\x06tenantB\x06\n\x04kind\"P\n\x11PartitionStrategy\x12;\n\ndimensions\x18\x01 \x03(\x0b\x32\x1b.arco.v1.PartitionDimensionR\ndimensions\"\xd2\x02\n\x0f\x41ssetDependency\x12\x34\n\x0cupstream_key\x18\x01 \x01(\x0b\x32\x11.arco.v1.AssetKeyR\x0bupstreamKey\x12%\n\x0eparameter_name\x18\x02 \x01(\tR\rparameterName\x12\x34\n\x07mapping\x18\x03 \x01(\x0e\x32\x1a.arco.v1.DependencyMappingR\x07mapping\x12&\n\x0cwindow_start\x18\x04 \x01(\x05H\x00R\x0bwindowStart\x88\x01\x01\x12\"\n\nwindow_end\x18\x05 \x01(\x05H\x01R\twindowEnd\x88\x01\x01\x12,\n\x0frequire_quality\x18\x06 \x01(\x08H\x02R\x0erequireQuality\x88\x01\x01\x42\x0f\n\r_window_startB\r\n\x0b_window_endB\x12\n\x10_require_quality\"\x80\x01\n\x0c\x43odeLocation\x12\x16\n\x06module\x18\x01 \x01(\tR\x06module\x12\x1a\n\x08\x66unction\x18\x02 \x01(\tR\x08\x66unction\x12\x1b\n\tfile_path\x18\x03 \x01(\tR\x08\x66ilePath\x12\x1f\n\x0bline_number\x18\x04 \x01(\x05R\nlineNumber\"\x95\x02\n\x08IoConfig\x12)\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x11.arco.v1.IoFormatR\x06\x66ormat\x12\x36\n\x0b\x63ompression\x18\x02 \x01(\x0e\x32\x14.arco.v1.CompressionR\x0b\x63ompression\x12!\n\x0cpartition_by\x18\x03 \x03(\tR\x0bpartitionBy\x12)\n\x0erow_group_rows\x18\x04 \x01(\x03H\x00R\x0crowGroupRows\x88\x01\x01\x12/\n\x11target_file_bytes\x18\x05 \x01(\x03H\x01R\x0ftargetFileBytes\x88\x01\x01\x42\x11\n\x0f_row_group_rowsB\x14\n\x12_target_file_bytes\"n\n\x12RowCountParameters\x12\x1e\n\x08min_rows\x18\x01 \x01(\x03H\x00R\x07minRows\x88\x01\x01\x12\x1e\n\x08max_rows\x18\x02 \x01(\x03H\x01R\x07maxRows\x88\x01\x01\x42\x0b\n\t_min_rowsB\x0b\n\t_max_rows\"h\n\x11NotNullParameters\x12\x18\n\x07\x63olumns\x18\x01 \x03(\tR\x07\x63olumns\x12\'\n\rmin_ratio_ppm\x18\x02 \x01(\x05H\x00R\x0bminRatioPpm\x88\x01\x01\x42\x10\n\x0e_min_ratio_ppm\",\n\x10UniqueParameters\x12\x18\n\x07\x63olumns\x18\x01 \x03(\tR\x07\x63olumns\"U\n\x13\x46reshnessParameters\x12\x16\n\x06\x63olumn\x18\x01 \x01(\tR\x06\x63olumn\x12&\n\x0fmax_age_seconds\x18\x02 \x01(\x03R\rmaxAgeSeconds\"\'\n\x13\x43ustomSqlParameters\x12\x10\n\x03sql\x18\x01 \x01(\tR\x03sql\"\xd7\x03\n\x05\x43heck\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12&\n\x04type\x18\x02 \x01(\x0e\x32\x12.arco.v1.CheckTypeR\x04type\x12\x32\n\x08severity\x18\x03 \x01(\x0e\x32\x16.arco.v1.CheckSeverityR\x08severity\x12)\n\x05phase\x18\x04 \x01(\x0e\x32\x13.arco.v1.CheckPhaseR\x05phase\x12:\n\trow_count\x18\x05 \x01(\x0b\x32\x1b.arco.v1.RowCountParametersH\x00R\x08rowCount\x12\x37\n\x08not_null\x18\x06 \x01(\x0b\x32\x1a.arco.v1.NotNullParametersH\x00R\x07notNull\x12\x33\n\x06unique\x18\x07 \x01(\x0b\x32\x19.arco.v1.UniqueParametersH\x00R\x06unique\x12<\n\tfreshness\x18\x08 \x01(\x0b\x32\x1c.arco.v1.FreshnessParametersH\x00R\tfreshness\x12=\n\ncustom_sql\x18\t \x01(\x0b\x32\x1c.arco.v1.CustomSqlParametersH\x00R\tcustomSqlB\x0c\n\nparameters\"\xb4\x01\n\x0f\x45xecutionPolicy\x12\x1f\n\x0bmax_retries\x18\x01 \x01(\x05R\nmaxRetries\x12.\n\x13retry_delay_seconds\x18\x02 \x01(\x05R\x11retryDelaySeconds\x12\'\n\x0ftimeout_seconds\x18\x03 \x01(\x05R\x0etimeoutSeconds\x12\'\n\x0fmax_parallelism\x18\x04 \x01(\x05R\x0emaxParallelism\"\x90\x01\n\x14ResourceRequirements\x12%\n\x0e\x63pu_millicores\x18\x01 \x01(\x05R\rcpuMillicores\x12\x1d\n\nmemory_mib\x18\x02 \x01(\x05R\tmemoryMib\x12\x32\n\x15\x65phemeral_storage_mib\x18\x03 \x01(\x05R\x13\x65phemeralStorageMib\"\xff\x06\n\x0f\x41ssetDefinition\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x11.arco.v1.AssetKeyR\x03key\x12\x0e\n\x02id\x18\x02 \x01(\tR\x02id\x12 \n\x0b\x64\x65scription\x18\x03 \x01(\tR\x0b\x64\x65scription\x12\x16\n\x06owners\x18\x04 \x03(\tR\x06owners\x12\x36\n\x04tags\x18\x05 \x03(\x0b\x32\".arco.v1.AssetDefinition.TagsEntryR\x04tags\x12>\n\x0cpartitioning\x18\x06 \x01(\x0b\x32\x1a.arco.v1.PartitionStrategyR\x0cpartitioning\x12<\n\x0c\x64\x65pendencies\x18\x07 \x03(\x0b\x32\x18.arco.v1.AssetDependencyR\x0c\x64\x65pendencies\x12)\n\x04\x63ode\x18\x08 \x01(\x0b\x32\x15.arco.v1.CodeLocationR\x04\x63ode\x12&\n\x06\x63hecks\x18\t \x03(\x0b\x32\x0e.arco.v1.CheckR\x06\x63hecks\x12\x36\n\texecution\x18\n \x01(\x0b\x32\x18.arco.v1.ExecutionPolicyR\texecution\x12;\n\tresources\x18\x0b \x01(\x0b\x32\x1d.arco.v1.ResourceRequirementsR\tresources\x12\x33\n\x15transform_fingerprint\x18\x0c \x01(\tR\x14transformFingerprint\x12&\n\x0c\x63ode_version\x18\r \x01(\tH\x00R\x0b\x63odeVersion\x88\x01\x01\x12\x34\n\x0crenamed_from\x18\x0e \x01(\x0b\x32\x11.arco.v1.AssetKeyR\x0brenamedFrom\x12\x42\n\x08metadata\x18\x0f \x03(\x0b\x32&.arco.v1.AssetDefinition.MetadataEntryR\x08metadata\x12!\n\x02io\x18\x32 \x01(\x0b\x32\x11.arco.v1.IoConfigR\x02io\x1a\x37\n\tTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x42\x0f\n\r_code_version*\xba\x01\n\x0fTimeGranularity\x12 \n\x1cTIME_GRANULARITY_UNSPECIFIED\x10\x00\x12\x19\n\x15TIME_GRANULARITY_HOUR\x10\x01\x12\x18\n\x14TIME_GRANULARITY_DAY\x10\x02\x12\x19\n\x15TIME_GRANULARITY_WEEK\x10\x03\x12\x1a\n\x16TIME_GRANULARITY_MONTH\x10\x04\x12\x19\n\x15TIME_GRANULARITY_YEAR\x10\x05*\xb2\x01\n\x11\x44\x65pendencyMapping\x12\"\n\x1e\x44\x45PENDENCY_MAPPING_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x44\x45PENDENCY_MAPPING_IDENTITY\x10\x01\x12\x1a\n\x16\x44\x45PENDENCY_MAPPING_ALL\x10\x02\x12\x1d\n\x19\x44\x45PENDENCY_MAPPING_LATEST\x10\x03\x12\x1d\n\x19\x44\x45PENDENCY_MAPPING_WINDOW\x10\x04*<\n\x08IoFormat\x12\x19\n\x15IO_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11IO_FORMAT_PARQUET\x10\x01*\x99\x01\n\x0b\x43ompression\x12\x1b\n\x17\x43OMPRESSION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43OMPRESSION_ZSTD\x10\x01\x12\x16\n\x12\x43OMPRESSION_SNAPPY\x10\x02\x12\x14\n\x10\x43OMPRESSION_GZIP\x10\x03\x12\x13\n\x0f\x43OMPRESSION_LZ4\x10\x04\x12\x14\n\x10\x43OMPRESSION_NONE\x10\x05*\xa6\x01\n\tCheckType\x12\x1a\n\x16\x43HECK_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43HECK_TYPE_ROW_COUNT\x10\x01\x12\x17\n\x13\x43HECK_TYPE_NOT_NULL\x10\x02\x12\x15\n\x11\x43HECK_TYPE_UNIQUE\x10\x03\x12\x18\n\x14\x43HECK_TYPE_FRESHNESS\x10\x04\x12\x19\n\x15\x43HECK_TYPE_CUSTOM_SQL\x10\x05*T\n\nCheckPhase\x12\x1b\n\x17\x43HECK_PHASE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43HECK_PHASE_PRE\x10\x01\x12\x14\n\x10\x43HECK_PHASE_POST\x10\x02*\x9b\x01\n\rCheckSeverity\x12\x1e\n\x1a\x43HECK_SEVERITY_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43HECK_SEVERITY_INFO\x10\x01\x12\x1a\n\x16\x43HECK_SEVERITY_WARNING\x10\x02\x12\x18\n\x14\x43HECK_SEVERITY_ERROR\x10\x03\x12\x1b\n\x17\x43HECK_SEVERITY_CRITICAL\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,20 +36,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ASSETDEFINITION_TAGSENTRY']._serialized_options = b'8\001'
   _globals['_ASSETDEFINITION_METADATAENTRY']._loaded_options = None
   _globals['_ASSETDEFINITION_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_TIMEGRANULARITY']._serialized_start=3350
-  _globals['_TIMEGRANULARITY']._serialized_end=3536
-  _globals['_DEPENDENCYMAPPING']._serialized_start=3539
-  _globals['_DEPENDENCYMAPPING']._serialized_end=3717
-  _globals['_IOFORMAT']._serialized_start=3719
-  _globals['_IOFORMAT']._serialized_end=3779
-  _globals['_COMPRESSION']._serialized_start=3782
-  _globals['_COMPRESSION']._serialized_end=3935
-  _globals['_CHECKTYPE']._serialized_start=3938
-  _globals['_CHECKTYPE']._serialized_end=4104
-  _globals['_CHECKPHASE']._serialized_start=4106
-  _globals['_CHECKPHASE']._serialized_end=4190
-  _globals['_CHECKSEVERITY']._serialized_start=4193
-  _globals['_CHECKSEVERITY']._serialized_end=4348
+  _globals['_TIMEGRANULARITY']._serialized_start=3420
+  _globals['_TIMEGRANULARITY']._serialized_end=3606
+  _globals['_DEPENDENCYMAPPING']._serialized_start=3609
+  _globals['_DEPENDENCYMAPPING']._serialized_end=3787
+  _globals['_IOFORMAT']._serialized_start=3789
+  _globals['_IOFORMAT']._serialized_end=3849
+  _globals['_COMPRESSION']._serialized_start=3852
+  _globals['_COMPRESSION']._serialized_end=4005
+  _globals['_CHECKTYPE']._serialized_start=4008
+  _globals['_CHECKTYPE']._serialized_end=4174
+  _globals['_CHECKPHASE']._serialized_start=4176
+  _globals['_CHECKPHASE']._serialized_end=4260
+  _globals['_CHECKSEVERITY']._serialized_start=4263
+  _globals['_CHECKSEVERITY']._serialized_end=4418
   _globals['_TIMEDIMENSION']._serialized_start=55
   _globals['_TIMEDIMENSION']._serialized_end=226
   _globals['_STATICDIMENSION']._serialized_start=228
@@ -61,31 +61,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PARTITIONSTRATEGY']._serialized_start=491
   _globals['_PARTITIONSTRATEGY']._serialized_end=571
   _globals['_ASSETDEPENDENCY']._serialized_start=574
-  _globals['_ASSETDEPENDENCY']._serialized_end=887
-  _globals['_CODELOCATION']._serialized_start=890
-  _globals['_CODELOCATION']._serialized_end=1018
-  _globals['_IOCONFIG']._serialized_start=1021
-  _globals['_IOCONFIG']._serialized_end=1298
-  _globals['_ROWCOUNTPARAMETERS']._serialized_start=1300
-  _globals['_ROWCOUNTPARAMETERS']._serialized_end=1410
-  _globals['_NOTNULLPARAMETERS']._serialized_start=1412
-  _globals['_NOTNULLPARAMETERS']._serialized_end=1493
-  _globals['_UNIQUEPARAMETERS']._serialized_start=1495
-  _globals['_UNIQUEPARAMETERS']._serialized_end=1539
-  _globals['_FRESHNESSPARAMETERS']._serialized_start=1541
-  _globals['_FRESHNESSPARAMETERS']._serialized_end=1626
-  _globals['_CUSTOMSQLPARAMETERS']._serialized_start=1628
-  _globals['_CUSTOMSQLPARAMETERS']._serialized_end=1667
-  _globals['_CHECK']._serialized_start=1670
-  _globals['_CHECK']._serialized_end=2141
-  _globals['_EXECUTIONPOLICY']._serialized_start=2144
-  _globals['_EXECUTIONPOLICY']._serialized_end=2324
-  _globals['_RESOURCEREQUIREMENTS']._serialized_start=2327
-  _globals['_RESOURCEREQUIREMENTS']._serialized_end=2471
-  _globals['_ASSETDEFINITION']._serialized_start=2474
-  _globals['_ASSETDEFINITION']._serialized_end=3347
-  _globals['_ASSETDEFINITION_TAGSENTRY']._serialized_start=3231
-  _globals['_ASSETDEFINITION_TAGSENTRY']._serialized_end=3286
-  _globals['_ASSETDEFINITION_METADATAENTRY']._serialized_start=3288
-  _globals['_ASSETDEFINITION_METADATAENTRY']._serialized_end=3347
+  _globals['_ASSETDEPENDENCY']._serialized_end=912
+  _globals['_CODELOCATION']._serialized_start=915
+  _globals['_CODELOCATION']._serialized_end=1043
+  _globals['_IOCONFIG']._serialized_start=1046
+  _globals['_IOCONFIG']._serialized_end=1323
+  _globals['_ROWCOUNTPARAMETERS']._serialized_start=1325
+  _globals['_ROWCOUNTPARAMETERS']._serialized_end=1435
+  _globals['_NOTNULLPARAMETERS']._serialized_start=1437
+  _globals['_NOTNULLPARAMETERS']._serialized_end=1541
+  _globals['_UNIQUEPARAMETERS']._serialized_start=1543
+  _globals['_UNIQUEPARAMETERS']._serialized_end=1587
+  _globals['_FRESHNESSPARAMETERS']._serialized_start=1589
+  _globals['_FRESHNESSPARAMETERS']._serialized_end=1674
+  _globals['_CUSTOMSQLPARAMETERS']._serialized_start=1676
+  _globals['_CUSTOMSQLPARAMETERS']._serialized_end=1715
+  _globals['_CHECK']._serialized_start=1718
+  _globals['_CHECK']._serialized_end=2189
+  _globals['_EXECUTIONPOLICY']._serialized_start=2192
+  _globals['_EXECUTIONPOLICY']._serialized_end=2372
+  _globals['_RESOURCEREQUIREMENTS']._serialized_start=2375
+  _globals['_RESOURCEREQUIREMENTS']._serialized_end=2519
+  _globals['_ASSETDEFINITION']._serialized_start=2522
+  _globals['_ASSETDEFINITION']._serialized_end=3417
+  _globals['_ASSETDEFINITION_TAGSENTRY']._serialized_start=3284
+  _globals['_ASSETDEFINITION_TAGSENTRY']._serialized_end=3339
+  _globals['_ASSETDEFINITION_METADATAENTRY']._serialized_start=3341
+  _globals['_ASSETDEFINITION_METADATAENTRY']._serialized_end=3400
 # @@protoc_insertion_point(module_scope)

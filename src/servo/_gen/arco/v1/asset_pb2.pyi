@@ -407,7 +407,7 @@ class AssetDependency(_message.Message):
     window_end: _builtins.int
     """Last period of a window, inclusive; present for WINDOW only."""
     require_quality: _builtins.bool
-    """Whether a failed check of severity `error` upstream blocks this asset."""
+    """Whether a failed check of severity `error` upstream blocks this asset. Absent: true."""
     @_builtins.property
     def upstream_key(self) -> _common_pb2.AssetKey:
         """The asset that is read."""
@@ -420,16 +420,20 @@ class AssetDependency(_message.Message):
         mapping: Global___DependencyMapping.ValueType = ...,
         window_start: _builtins.int | None = ...,
         window_end: _builtins.int | None = ...,
-        require_quality: _builtins.bool = ...,
+        require_quality: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_window_end", b"_window_end", "_window_start", b"_window_start", "upstream_key", b"upstream_key", "window_end", b"window_end", "window_start", b"window_start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_require_quality", b"_require_quality", "_window_end", b"_window_end", "_window_start", b"_window_start", "require_quality", b"require_quality", "upstream_key", b"upstream_key", "window_end", b"window_end", "window_start", b"window_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_window_end", b"_window_end", "_window_start", b"_window_start", "mapping", b"mapping", "parameter_name", b"parameter_name", "require_quality", b"require_quality", "upstream_key", b"upstream_key", "window_end", b"window_end", "window_start", b"window_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_require_quality", b"_require_quality", "_window_end", b"_window_end", "_window_start", b"_window_start", "mapping", b"mapping", "parameter_name", b"parameter_name", "require_quality", b"require_quality", "upstream_key", b"upstream_key", "window_end", b"window_end", "window_start", b"window_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__require_quality: _TypeAlias = _typing.Literal["require_quality"]  # noqa: Y015
+    _WhichOneofArgType__require_quality: _TypeAlias = _typing.Literal["_require_quality", b"_require_quality"]  # noqa: Y015
     _WhichOneofReturnType__window_end: _TypeAlias = _typing.Literal["window_end"]  # noqa: Y015
     _WhichOneofArgType__window_end: _TypeAlias = _typing.Literal["_window_end", b"_window_end"]  # noqa: Y015
     _WhichOneofReturnType__window_start: _TypeAlias = _typing.Literal["window_start"]  # noqa: Y015
     _WhichOneofArgType__window_start: _TypeAlias = _typing.Literal["_window_start", b"_window_start"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__require_quality) -> _WhichOneofReturnType__require_quality | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__window_end) -> _WhichOneofReturnType__window_end | None: ...
     @_typing.overload
@@ -560,7 +564,7 @@ class NotNullParameters(_message.Message):
     COLUMNS_FIELD_NUMBER: _builtins.int
     MIN_RATIO_PPM_FIELD_NUMBER: _builtins.int
     min_ratio_ppm: _builtins.int
-    """The least share of values that must not be null, parts per million (1000000: all)."""
+    """The least share of values that must not be null, parts per million. Absent: 1000000, all."""
     @_builtins.property
     def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The columns, at least one."""
@@ -569,13 +573,15 @@ class NotNullParameters(_message.Message):
         self,
         *,
         columns: _abc.Iterable[_builtins.str] | None = ...,
-        min_ratio_ppm: _builtins.int = ...,
+        min_ratio_ppm: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_ratio_ppm", b"_min_ratio_ppm", "min_ratio_ppm", b"min_ratio_ppm"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "min_ratio_ppm", b"min_ratio_ppm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_ratio_ppm", b"_min_ratio_ppm", "columns", b"columns", "min_ratio_ppm", b"min_ratio_ppm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__min_ratio_ppm: _TypeAlias = _typing.Literal["min_ratio_ppm"]  # noqa: Y015
+    _WhichOneofArgType__min_ratio_ppm: _TypeAlias = _typing.Literal["_min_ratio_ppm", b"_min_ratio_ppm"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_ratio_ppm) -> _WhichOneofReturnType__min_ratio_ppm | None: ...
 
 Global___NotNullParameters: _TypeAlias = NotNullParameters  # noqa: Y015
 
@@ -850,7 +856,7 @@ class AssetDefinition(_message.Message):
     transform_fingerprint: _builtins.str
     """16 hex digits over the syntax tree of the function."""
     code_version: _builtins.str
-    """A version that the author gives the code."""
+    """A version that the author gives the code. Absent: none."""
     @_builtins.property
     def key(self) -> _common_pb2.AssetKey:
         """The name."""
@@ -881,11 +887,11 @@ class AssetDefinition(_message.Message):
 
     @_builtins.property
     def execution(self) -> Global___ExecutionPolicy:
-        """How it is executed."""
+        """How it is executed. Absent: 3 retries, 60 s delay, 3600 s timeout, no limit of parallelism."""
 
     @_builtins.property
     def resources(self) -> Global___ResourceRequirements:
-        """What an attempt needs."""
+        """What an attempt needs. Absent: 1000 millicores, 1024 MiB of memory, no scratch space."""
 
     @_builtins.property
     def renamed_from(self) -> _common_pb2.AssetKey:
@@ -897,7 +903,7 @@ class AssetDefinition(_message.Message):
 
     @_builtins.property
     def io(self) -> Global___IoConfig:
-        """How its data is stored."""
+        """How its data is stored. Absent: Parquet, Zstandard, one file."""
 
     def __init__(
         self,
@@ -914,15 +920,17 @@ class AssetDefinition(_message.Message):
         execution: Global___ExecutionPolicy | None = ...,
         resources: Global___ResourceRequirements | None = ...,
         transform_fingerprint: _builtins.str = ...,
-        code_version: _builtins.str = ...,
+        code_version: _builtins.str | None = ...,
         renamed_from: _common_pb2.AssetKey | None = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         io: Global___IoConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "execution", b"execution", "io", b"io", "key", b"key", "partitioning", b"partitioning", "renamed_from", b"renamed_from", "resources", b"resources"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_code_version", b"_code_version", "code", b"code", "code_version", b"code_version", "execution", b"execution", "io", b"io", "key", b"key", "partitioning", b"partitioning", "renamed_from", b"renamed_from", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "code", b"code", "code_version", b"code_version", "dependencies", b"dependencies", "description", b"description", "execution", b"execution", "id", b"id", "io", b"io", "key", b"key", "metadata", b"metadata", "owners", b"owners", "partitioning", b"partitioning", "renamed_from", b"renamed_from", "resources", b"resources", "tags", b"tags", "transform_fingerprint", b"transform_fingerprint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code_version", b"_code_version", "checks", b"checks", "code", b"code", "code_version", b"code_version", "dependencies", b"dependencies", "description", b"description", "execution", b"execution", "id", b"id", "io", b"io", "key", b"key", "metadata", b"metadata", "owners", b"owners", "partitioning", b"partitioning", "renamed_from", b"renamed_from", "resources", b"resources", "tags", b"tags", "transform_fingerprint", b"transform_fingerprint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__code_version: _TypeAlias = _typing.Literal["code_version"]  # noqa: Y015
+    _WhichOneofArgType__code_version: _TypeAlias = _typing.Literal["_code_version", b"_code_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__code_version) -> _WhichOneofReturnType__code_version | None: ...
 
 Global___AssetDefinition: _TypeAlias = AssetDefinition  # noqa: Y015

@@ -1,0 +1,88 @@
+"""Group commit: what happens while one commit is under way shares the next one.
+
+A durable commit costs milliseconds, a change costs microseconds. Callers add their changes to
+`Journal.batch` without waiting and say what is to happen when they are durable; one coroutine
+writes batch after batch. Nothing leaves the control plane before what it says is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from servo import errors
+from servo.controlplane.store.batch import Batch
+from servo.controlplane.store.sqlite import SqliteStore
+
+_LOG = logging.getLogger(__name__)
+
+
+class Journal:
+    """The open batch, and the coroutine that writes it.
+
+    Args:
+        store: Where batches go.
+        on_failure: Awaited after a batch was refused, when everybody who waited for it knows.
+            State in memory is ahead of the disk then and has to be read again.
+    """
+
+    def __init__(self, store: SqliteStore, on_failure: Callable[[], Awaitable[None]]) -> None:
+        self.batch = Batch()
+        self._store = store
+        self._on_failure = on_failure
+        self._pending = asyncio.Event()
+        self._closing = False
+
+    def kick(self) -> None:
+        """Say that the open batch has changes."""
+        self._pending.set()
+
+    def durable(self) -> asyncio.Future[None]:
+        """Return a future that ends when the open batch is durable, or with why it is not."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.batch.after.append(partial(_settle, future, None))
+        self.batch.failed.append(partial(_settle, future))
+        self._pending.set()
+        return future
+
+    def close(self) -> None:
+        """Write what is open, then end `run`."""
+        self._closing = True
+        self._pending.set()
+
+    async def run(self) -> None:
+        """Write batches until `close`."""
+        while not (self._closing and self.batch.is_empty):
+            await self._pending.wait()
+            self._pending.clear()
+            batch, self.batch = self.batch, Batch()
+            if not batch.is_empty:
+                await self._write(batch)
+                if not self.batch.is_empty:
+                    self._pending.set()
+
+    async def _write(self, batch: Batch) -> None:
+        try:
+            await self._store.write(batch)
+        except errors.FilesystemError as exc:
+            _LOG.error("%s", exc)
+            # What came in meanwhile was decided on a state that was never recorded.
+            later, self.batch = self.batch, Batch()
+            for refuse in [*batch.failed, *later.failed]:
+                refuse(exc)
+            await self._on_failure()
+            return
+        for proceed in batch.after:
+            proceed()
+
+
+def _settle(future: asyncio.Future[None], problem: Exception | None) -> None:
+    """End a future whose caller may have gone away meanwhile."""
+    if future.done():
+        return
+    if problem is None:
+        future.set_result(None)
+    else:
+        future.set_exception(problem)

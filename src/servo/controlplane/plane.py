@@ -1,0 +1,151 @@
+"""What a control plane consists of: the store, the journal, the workspaces, the catalogs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from datetime import timedelta
+from itertools import chain
+
+from servo import _wire, errors
+from servo.controlplane.catalog import Catalog
+from servo.controlplane.journal import Journal
+from servo.controlplane.store.sqlite import SqliteStore
+from servo.controlplane.workspace import Workspace
+
+_LOG = logging.getLogger(__name__)
+
+TICK = 0.1
+"""How often leases and retries are looked at, seconds."""
+
+_CATALOGS = 8
+
+
+class Plane:
+    """The parts of a running control plane, and how they come up and go down.
+
+    Args:
+        store: The store; closed by whoever opened it.
+        lease_length: How long a lease lasts without a heartbeat.
+        cancel_grace: How long a cancelled attempt may take to end by itself.
+    """
+
+    def __init__(
+        self, store: SqliteStore, *, lease_length: timedelta, cancel_grace: timedelta
+    ) -> None:
+        self.store = store
+        self.lease_length = lease_length
+        self.cancel_grace = cancel_grace
+        self.is_stopping = False
+        self.journal = Journal(store, self._reload)
+        self._workspaces: dict[tuple[str, str], Workspace] = {}
+        self._catalogs: OrderedDict[tuple[int, str], Catalog] = OrderedDict()
+        self._opening = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def active_runs(self) -> int:
+        """The number of runs that have not ended."""
+        return sum(len(workspace.active) for workspace in self._workspaces.values())
+
+    @property
+    def active_workspaces(self) -> tuple[tuple[str, str], ...]:
+        """Tenant and workspace of those that have runs that have not ended."""
+        return tuple(key for key, workspace in self._workspaces.items() if workspace.active)
+
+    @property
+    def connected_workers(self) -> int:
+        """The number of workers that hold a session."""
+        return sum(len(workspace.sessions) for workspace in self._workspaces.values())
+
+    async def start(self) -> None:
+        """Go on with every run that had not ended."""
+        for _, tenant_id, workspace_id in await self.store.workspaces():
+            await self.workspace(tenant_id, workspace_id)
+        self._tasks = [
+            asyncio.create_task(self.journal.run(), name="journal"),
+            asyncio.create_task(self._tick(), name="ticks"),
+        ]
+
+    async def stop(self) -> None:
+        """Write what is open and end the sessions; the runs go on at the next start."""
+        self.is_stopping = True
+        for workspace in self._workspaces.values():
+            for session in workspace.sessions.values():
+                session.close()
+            workspace.signals.announce_all()
+        if not self._tasks:
+            return
+        journal, ticks = self._tasks
+        ticks.cancel()
+        self.journal.close()
+        await asyncio.wait([journal, ticks])
+
+    async def workspace(self, tenant_id: str, workspace_id: str) -> Workspace:
+        """Return a workspace; made when it does not exist yet."""
+        found = self._workspaces.get((tenant_id, workspace_id))
+        if found is not None:
+            return found
+        async with self._opening:
+            found = self._workspaces.get((tenant_id, workspace_id))
+            if found is None:
+                number = self.store.workspace(tenant_id, workspace_id)
+                found = Workspace(
+                    number,
+                    tenant_id,
+                    workspace_id,
+                    store=self.store,
+                    journal=self.journal,
+                    lease_length=self.lease_length,
+                    cancel_grace=self.cancel_grace,
+                )
+                await self._load(found)
+                self._workspaces[tenant_id, workspace_id] = found
+        return found
+
+    async def catalog(self, workspace: Workspace, deployment_id: str) -> Catalog:
+        """Return the assets of a deployment.
+
+        Raises:
+            servo.errors.NotFoundError: There is no such deployment.
+        """
+        key = (workspace.number, deployment_id)
+        found = self._catalogs.get(key)
+        if found is None:
+            deployment = await self.store.deployment(workspace.number, deployment_id)
+            if deployment is None:
+                raise errors.NotFoundError(
+                    f"there is no deployment {deployment_id!r}", code="DEPLOYMENT_NOT_FOUND"
+                )
+            chunks = await self.store.chunks(workspace.number, deployment.chunk_digests)
+            assets = await asyncio.to_thread(
+                lambda: list(chain.from_iterable(map(_wire.decode_chunk, chunks)))
+            )
+            found = Catalog(deployment_id, assets, workspace.asset_ids)
+            self.keep_catalog(workspace, found)
+        self._catalogs.move_to_end(key)
+        return found
+
+    def keep_catalog(self, workspace: Workspace, catalog: Catalog) -> None:
+        """Keep a catalog at hand, in place of the one that was used longest ago."""
+        self._catalogs[workspace.number, catalog.deployment_id] = catalog
+        while len(self._catalogs) > _CATALOGS:
+            self._catalogs.popitem(last=False)
+
+    async def _load(self, workspace: Workspace) -> None:
+        await workspace.load(lambda deployment_id: self.catalog(workspace, deployment_id))
+
+    async def _reload(self) -> None:
+        """Read everything again after a write was refused."""
+        for workspace in self._workspaces.values():
+            workspace.unload()
+        self._catalogs.clear()
+        for workspace in self._workspaces.values():
+            await self._load(workspace)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            for workspace in self._workspaces.values():
+                workspace.tick()

@@ -1,0 +1,60 @@
+"""Waking those who watch runs; what there is to see they read from the store."""
+
+from __future__ import annotations
+
+import asyncio
+
+from servo.types.events import TaskProgressed
+
+
+class Signal:
+    """Wakes those who wait for news of one run."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self.progress: dict[int, TaskProgressed] = {}
+
+    def set(self) -> None:
+        """Say that there is news."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Wait for news since the last wait."""
+        await self._event.wait()
+        self._event.clear()
+
+
+class Signals:
+    """The signals of everybody who watches a run of one workspace."""
+
+    def __init__(self) -> None:
+        self._by_run: dict[str, set[Signal]] = {}
+
+    def subscribe(self, run_id: str) -> Signal:
+        """Return a signal that is set whenever there is news of a run."""
+        signal = Signal()
+        self._by_run.setdefault(run_id, set()).add(signal)
+        return signal
+
+    def unsubscribe(self, run_id: str, signal: Signal) -> None:
+        """Take a signal back."""
+        waiting = self._by_run.get(run_id, set())
+        waiting.discard(signal)
+        if not waiting:
+            self._by_run.pop(run_id, None)
+
+    def announce(self, run_id: str) -> None:
+        """Say that there is news of a run."""
+        for signal in self._by_run.get(run_id, ()):
+            signal.set()
+
+    def announce_progress(self, run_id: str, news: TaskProgressed) -> None:
+        """Say that a task made progress; only the latest of each task is kept."""
+        for signal in self._by_run.get(run_id, ()):
+            signal.progress[news.index] = news
+            signal.set()
+
+    def announce_all(self) -> None:
+        """Wake everybody, for example before the server stops."""
+        for run_id in list(self._by_run):
+            self.announce(run_id)
