@@ -32,12 +32,8 @@ if TYPE_CHECKING:
         NotNullCheck,
         RowCountCheck,
         UniqueCheck,
-        custom_sql,
-        freshness,
-        not_null,
-        row_count,
-        unique,
     )
+    from servo.types.declaring import custom_sql, freshness, not_null, row_count, unique
     from servo.types.dependencies import (
         AssetDependency,
         DependencyMapping,
@@ -65,14 +61,9 @@ if TYPE_CHECKING:
         is_asset_in_type,
     )
     from servo.types.keys import AssetKey
+    from servo.types.partition_axes import PartitionAxis, StaticSet, TimeRange
     from servo.types.partition_keys import PartitionKey
-    from servo.types.partition_sets import (
-        PartitionAxis,
-        PartitionSet,
-        StaticSet,
-        TimeRange,
-        validate_key,
-    )
+    from servo.types.partition_sets import PartitionSet, validate_key
     from servo.types.partitions import (
         DailyPartition,
         DimensionKind,
@@ -167,8 +158,8 @@ __getattr__, __dir__ = attach(
         "IoFormat ResourceRequirements",
         "servo.types.calendar": "TimeGranularity",
         "servo.types.checks": "BaseCheck Check CheckPhase CheckResult CheckSeverity CheckType "
-        "CustomSqlCheck FreshnessCheck NotNullCheck RowCountCheck UniqueCheck custom_sql "
-        "freshness not_null row_count unique",
+        "CustomSqlCheck FreshnessCheck NotNullCheck RowCountCheck UniqueCheck",
+        "servo.types.declaring": "custom_sql freshness not_null row_count unique",
         "servo.types.dependencies": "AssetDependency DependencyMapping PartitionMapping "
         "all_partitions latest window",
         "servo.types.ids": "AssetId BackfillId DeploymentId EventId MaterializationId RunId "
@@ -176,7 +167,8 @@ __getattr__, __dir__ = attach(
         "servo.types.inputs": "AssetIn AssetOut InputReader get_asset_in_key is_asset_in_type",
         "servo.types.keys": "AssetKey",
         "servo.types.partition_keys": "PartitionKey",
-        "servo.types.partition_sets": "PartitionAxis PartitionSet StaticSet TimeRange validate_key",
+        "servo.types.partition_axes": "PartitionAxis StaticSet TimeRange",
+        "servo.types.partition_sets": "PartitionSet validate_key",
         "servo.types.partitions": "DailyPartition DimensionKind HourlyPartition MonthlyPartition "
         "PartitionDimension PartitionStrategy StaticDimension TenantDimension TimeDimension "
         "WeeklyPartition YearlyPartition",

@@ -29,7 +29,8 @@ _is_ulid = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII | re.IGNORECASE).
 
 # Ten bits at a time: half the look-ups of the textbook encoder.
 _PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
-_RANDOM_BITS: Final = 80
+_MILLISECOND_BYTES: Final = 6
+_RANDOM_BYTES: Final = 10
 
 
 class _Mint:
@@ -47,7 +48,9 @@ class _Mint:
             if now > self._last_millisecond:
                 from ulid import ULID
 
-                self._last = int(ULID.from_timestamp(now))
+                # The library's own generator would count on from its parent after a fork.
+                fresh = now.to_bytes(_MILLISECOND_BYTES, "big") + os.urandom(_RANDOM_BYTES)
+                self._last = int(ULID.from_bytes(fresh))
                 self._last_millisecond = now
             else:
                 self._last += 1

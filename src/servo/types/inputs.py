@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import (
     TYPE_CHECKING,
@@ -33,8 +33,17 @@ D_co = TypeVar("D_co", covariant=True)
 class InputReader(Protocol):
     """Reads what upstream partitions wrote; given to ``AssetIn`` by whoever runs the function."""
 
-    def read(self, as_type: type | None) -> Any:
-        """Return the data as ``as_type``, or in the reader's own form when it is ``None``."""
+    def read(
+        self,
+        as_type: type | None,
+        *,
+        columns: Sequence[str] | None = None,
+        filter: Any = None,
+    ) -> Any:
+        """Return the data as ``as_type``, or in the reader's own form when it is ``None``.
+
+        Only ``columns``, and only the rows for which ``filter`` holds; all when left out.
+        """
         ...
 
 
@@ -45,10 +54,8 @@ _cache_lock = threading.Lock()
 class _AssetInType(type):
     """Makes ``AssetIn["raw.events"]`` a class of its own, the same one for the same key."""
 
-    key: AssetKey | None
-
     def __getitem__(cls, item: Any) -> Any:
-        if cls.key is not None:
+        if getattr(cls, "key", None) is not None:
             raise TypeError(f"{cls.__name__} names an asset already and cannot be subscripted")
         text, as_type = item if type(item) is tuple and len(item) == 2 else (item, None)
         key = _parse_key(text)
@@ -125,17 +132,22 @@ else:
             self._reader = reader
             self.partitions = tuple(partitions)
 
-        def read(self, as_type=None):
+        def read(self, as_type=None, *, columns=None, filter=None):
             """Read the data.
 
             Args:
                 as_type: Class to return, such as ``pl.DataFrame``; the annotated one, or the
                     reader's own form, when left out.
+                columns: Names of the columns to read; all when left out.
+                filter: A ``pyarrow.compute.Expression`` that selects rows.
 
             Returns:
                 The rows of all ``partitions``.
             """
-            return self._reader.read(self.as_type if as_type is None else as_type)
+            wanted = self.as_type if as_type is None else as_type
+            if columns is None and filter is None:
+                return self._reader.read(wanted)
+            return self._reader.read(wanted, columns=columns, filter=filter)
 
         def __repr__(self):
             return f"<{type(self).__name__} with {len(self.partitions)} partitions>"
@@ -166,7 +178,7 @@ class AssetOut(Generic[D_co]):
 
 def is_asset_in_type(annotation: object) -> TypeGuard[type[AssetIn[Any]]]:
     """Tell whether an annotation is ``AssetIn[...]`` with a key."""
-    return type(annotation) is _AssetInType and annotation.key is not None
+    return type(annotation) is _AssetInType and getattr(annotation, "key", None) is not None
 
 
 def get_asset_in_key(annotation: object) -> AssetKey | None:

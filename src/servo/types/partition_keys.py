@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -137,7 +136,7 @@ class PartitionKey:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the canonical form, 64 lower-case hex digits."""
-        return hashlib.sha256(self._canonical.encode()).hexdigest()
+        return _sha256(self._canonical)
 
     def to_path(self, order: Iterable[str] | None = None) -> str:
         """Print the key as a Hive-style directory, such as ``date=2025-01-15/tenant=acme``.
@@ -234,4 +233,11 @@ def _percent(match: re.Match[str]) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_DIGITS]
+    return _sha256(text)[:_DIGEST_DIGITS]
+
+
+def _sha256(text: str) -> str:
+    # Loading OpenSSL takes longer than the rest of this module, and few processes hash keys.
+    from hashlib import sha256
+
+    return sha256(text.encode()).hexdigest()
