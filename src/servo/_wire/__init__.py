@@ -1,0 +1,40 @@
+"""The wire: the only place that knows both the façade and the generated messages.
+
+Everything here takes and returns types of ``servo.types``, text and bytes. Importing it loads
+protobuf, and neither grpc nor anything above.
+"""
+
+from __future__ import annotations
+
+from servo._wire import methods
+from servo._wire.canonical_value import canonical_value
+from servo._wire.codec import decode, encode, from_json, to_canonical_json, to_json_dict
+from servo._wire.manifest_documents import (
+    decode_chunk,
+    encode_chunk,
+    manifest_canonical_json,
+    manifest_fingerprint,
+)
+from servo._wire.methods import METHODS, Method, MethodKind
+from servo._wire.statuses import DETAILS_KEY, WireStatus, error_from_status, status_for
+
+__all__ = [
+    "DETAILS_KEY",
+    "METHODS",
+    "Method",
+    "MethodKind",
+    "WireStatus",
+    "canonical_value",
+    "decode",
+    "decode_chunk",
+    "encode",
+    "encode_chunk",
+    "error_from_status",
+    "from_json",
+    "manifest_canonical_json",
+    "manifest_fingerprint",
+    "methods",
+    "status_for",
+    "to_canonical_json",
+    "to_json_dict",
+]

@@ -1,0 +1,123 @@
+"""From types of the façade to bytes and JSON, and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar, cast
+
+from google.protobuf.message import DecodeError, Message
+
+from servo._wire.canonical import print_message
+from servo._wire.table import row_of
+from servo.errors import InvalidArgumentError, ServoError
+
+T = TypeVar("T")
+
+
+def to_message(value: object) -> Message:
+    """Make the message of a value.
+
+    Raises:
+        TypeError: Its type is not part of the contract.
+        InvalidArgumentError: A part of it cannot be sent: a number does not fit its field, or a
+            text is not Unicode.
+    """
+    row = row_of(type(value))
+    message = row.message()
+    try:
+        row.to_proto(value, message)
+    except (ValueError, TypeError) as exc:
+        raise InvalidArgumentError(
+            f"a {type(value).__name__} cannot be sent: {exc}; every text must be Unicode and "
+            f"every number fit its field"
+        ) from exc
+    return message
+
+
+def from_message(cls: type[T], message: Message) -> T:
+    """Read a value out of a message of its type.
+
+    Raises:
+        InvalidArgumentError: A part of it is missing, malformed or not known to this version.
+    """
+    try:
+        return cast("T", row_of(cls).from_proto(message))
+    except ServoError:
+        raise
+    except (ValueError, TypeError) as exc:
+        raise InvalidArgumentError(f"a {_name(cls)} that was received is invalid: {exc}") from exc
+
+
+def encode(value: object) -> bytes:
+    """Encode a value; equal values give equal bytes in one version of Servo.
+
+    Raises:
+        TypeError: Its type is not part of the contract.
+        InvalidArgumentError: A part of it cannot be sent.
+    """
+    return to_message(value).SerializeToString(deterministic=True)
+
+
+def decode(cls: type[T], data: bytes) -> T:
+    """Decode a value; fields that only a newer version knows are ignored.
+
+    Raises:
+        TypeError: The type is not part of the contract.
+        InvalidArgumentError: The bytes are malformed, or the value in them is.
+    """
+    message = row_of(cls).message()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as exc:
+        raise InvalidArgumentError(
+            f"{len(data)} bytes that were received are no {_name(cls)}: {exc}; they were cut off, "
+            f"or are something else"
+        ) from exc
+    return from_message(cls, message)
+
+
+def to_canonical_json(value: object) -> str:
+    """Print a value as canonical JSON.
+
+    Raises:
+        TypeError: Its type is not part of the contract.
+        InvalidArgumentError: A part of it cannot be sent.
+    """
+    return print_message(to_message(value))
+
+
+def to_json_dict(value: object) -> dict[str, Any]:
+    """Return the canonical JSON of a value as plain objects, keys sorted.
+
+    Raises:
+        TypeError: Its type is not part of the contract.
+        InvalidArgumentError: A part of it cannot be sent.
+    """
+    found: dict[str, Any] = json.loads(to_canonical_json(value))
+    return found
+
+
+def from_json(cls: type[T], text: str) -> T:
+    """Read a value from protobuf's JSON, canonical or not.
+
+    Raises:
+        TypeError: The type is not part of the contract.
+        InvalidArgumentError: The text is no JSON, has a field that the type does not have, or a
+            part of it is malformed; the message says where.
+    """
+    from google.protobuf import json_format
+
+    message = row_of(cls).message()
+    try:
+        json_format.Parse(text, message)
+    except json_format.ParseError as exc:
+        raise InvalidArgumentError(f"the JSON of a {_name(cls)} is invalid: {exc}") from exc
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise InvalidArgumentError(
+            f"the JSON of a {_name(cls)} cannot be read: {type(exc).__name__}: {exc}"
+        ) from exc
+    return from_message(cls, message)
+
+
+def _name(cls: object) -> str:
+    return cls.__name__ if isinstance(cls, type) else str(cls)

@@ -1,0 +1,112 @@
+"""A manifest as canonical JSON, as a fingerprint and as chunks: asset by asset.
+
+Assets are converted and printed one at a time, so that the messages of a large manifest are never
+in memory together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from servo._gen.arco.v1 import asset_pb2, deployment_pb2, manifest_pb2
+from servo._wire.assets import asset_definition_to_proto
+from servo._wire.canonical import print_message
+from servo._wire.manifests import (
+    manifest_chunk_from_proto,
+    manifest_chunk_to_proto,
+    manifest_header_to_proto,
+)
+from servo.errors import InvalidArgumentError, ServoError
+from servo.types.assets import AssetDefinition
+from servo.types.manifests import ManifestContents
+
+_JOINED: Final = 200
+# `assets` is the first field by name, which a test of this module keeps true.
+_BEGIN: Final = '{"assets":['
+_NO_ASSETS: Final = f"{_BEGIN}]"
+
+
+def manifest_canonical_json(contents: ManifestContents, *, provenance: bool) -> str:
+    """Print a manifest as canonical JSON.
+
+    Args:
+        contents: The manifest; its assets are sorted by dotted key.
+        provenance: Whether to keep what says where, when and by whom it was deployed. Without it
+            two manifests with the same content have the same text.
+
+    Raises:
+        InvalidArgumentError: A part of it cannot be sent: a number does not fit its field, or a
+            text is not Unicode.
+    """
+    return "".join(_pieces(contents, provenance=provenance))
+
+
+def manifest_fingerprint(contents: ManifestContents) -> str:
+    """Return the content fingerprint: SHA-256 of the canonical JSON without provenance.
+
+    Raises:
+        InvalidArgumentError: A part of it cannot be sent.
+    """
+    digest = hashlib.sha256()
+    for piece in _pieces(contents, provenance=False):
+        digest.update(piece.encode())
+    return digest.hexdigest()
+
+
+def encode_chunk(assets: Iterable[AssetDefinition]) -> bytes:
+    """Encode a consecutive part of a manifest's assets as a ``ManifestChunk``.
+
+    Raises:
+        InvalidArgumentError: A part of an asset cannot be sent.
+    """
+    message = deployment_pb2.ManifestChunk()
+    try:
+        manifest_chunk_to_proto(assets, message)
+    except (ValueError, TypeError) as exc:
+        raise InvalidArgumentError(f"assets cannot be sent: {exc}") from exc
+    return message.SerializeToString(deterministic=True)
+
+
+def decode_chunk(data: bytes) -> tuple[AssetDefinition, ...]:
+    """Decode a ``ManifestChunk``.
+
+    Raises:
+        InvalidArgumentError: The bytes are malformed, or an asset is.
+    """
+    try:
+        return manifest_chunk_from_proto(deployment_pb2.ManifestChunk.FromString(data))
+    except ServoError:
+        raise
+    except (DecodeError, ValueError, TypeError) as exc:
+        raise InvalidArgumentError(
+            f"a manifest chunk of {len(data)} bytes is invalid: {exc}; deploy again"
+        ) from exc
+
+
+def _pieces(contents: ManifestContents, *, provenance: bool) -> Iterator[str]:
+    header = manifest_pb2.AssetManifest()
+    manifest_header_to_proto(contents, header)
+    if not provenance:
+        for field in ("deployed_at", "deployed_by", "code_version_id", "git"):
+            header.ClearField(field)
+    yield _BEGIN
+    assets = contents.assets
+    for first in range(0, len(assets), _JOINED):
+        texts = [_asset_json(asset, provenance) for asset in assets[first : first + _JOINED]]
+        yield f"{',' if first else ''}{','.join(texts)}"
+    yield f"]{print_message(header).removeprefix(_NO_ASSETS)}"
+
+
+def _asset_json(asset: AssetDefinition, provenance: bool) -> str:
+    message = asset_pb2.AssetDefinition()
+    try:
+        asset_definition_to_proto(asset, message)
+    except (ValueError, TypeError) as exc:
+        raise InvalidArgumentError(f"asset {str(asset.key)!r} cannot be sent: {exc}") from exc
+    if not provenance:
+        message.code.line_number = 0
+    return print_message(message)

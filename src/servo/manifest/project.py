@@ -1,0 +1,190 @@
+"""A project on disk: where its root is, where its assets lie, how its modules are imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from servo import errors
+from servo.config import Settings, load
+from servo.config.layers import read_table
+
+__all__ = ["DEFAULT_ASSET_PATHS", "Project", "find_root"]
+
+DEFAULT_ASSET_PATHS: Final = ("assets", "src/assets")
+"""Where assets are looked for when ``[tool.servo]`` has no ``paths``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A directory with assets.
+
+    Attributes:
+        root: Absolute, symbolic links resolved.
+        settings: Effective settings.
+        asset_paths: Directories and files in which assets are looked for, absolute.
+        import_roots: Directories that are put on the import path, absolute, most specific first.
+    """
+
+    root: Path
+    settings: Settings
+    asset_paths: tuple[Path, ...]
+    import_roots: tuple[Path, ...]
+
+    @classmethod
+    def load(
+        cls,
+        root: str | Path | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        overrides: Mapping[str, object] | None = None,
+    ) -> Self:
+        """Load a project.
+
+        Args:
+            root: Its directory; by default the nearest one from the current directory upwards
+                that has ``[tool.servo]`` in its ``pyproject.toml``, else the nearest one with
+                ``assets/`` or ``src/assets/``.
+            environ: Environment variables; by default those of the process.
+            overrides: Settings given as arguments.
+
+        Raises:
+            ConfigurationError: There is no project, or its settings are wrong.
+        """
+        if root is None:
+            start = Path.cwd()
+            found = find_root(start)
+            if found is None:
+                raise errors.ConfigurationError(
+                    f"no Servo project in {str(start)!r} or above: looked for [tool.servo] in "
+                    f"pyproject.toml, assets/ and src/assets/; make one with 'servo init NAME' "
+                    f"or change to its directory"
+                )
+        else:
+            found = Path(root).resolve()
+            if not found.is_dir():
+                raise errors.ConfigurationError(
+                    f"the project {str(root)!r} is no directory; name the directory that holds "
+                    f"assets/ or pyproject.toml"
+                )
+        project = cls.at(found, environ=environ, overrides=overrides)
+        if not project.asset_paths:
+            raise errors.ConfigurationError(
+                f"the project {str(found)!r} has no assets: neither assets/ nor src/assets/ "
+                f"exists; make one of them, set paths in [tool.servo] of pyproject.toml, or "
+                f"start a new project with 'servo init NAME'"
+            )
+        return project
+
+    @classmethod
+    def at(
+        cls,
+        root: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        overrides: Mapping[str, object] | None = None,
+    ) -> Self:
+        """Describe the project in exactly that directory, which may have no assets at all.
+
+        Raises:
+            ConfigurationError: Its settings are wrong, or name a path that does not exist.
+        """
+        root = Path(root).resolve()
+        settings = load(root, os.environ if environ is None else environ, overrides)
+        return cls(
+            root=root,
+            settings=settings,
+            asset_paths=tuple(_asset_paths(root, settings)),
+            import_roots=_import_roots(root, settings),
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the project's directory."""
+        return self.root.name
+
+    @property
+    def state_dir(self) -> Path:
+        """Directory of everything that Servo keeps about the project: ``.servo``."""
+        return self.root / ".servo"
+
+    @property
+    def lockfile_path(self) -> Path:
+        """The lockfile, ``.servo/state.json``; meant to be committed."""
+        return self.state_dir / "state.json"
+
+    def relative(self, path: str | Path) -> str:
+        """Return a path relative to the root, separated by ``/``; an outside one as it is."""
+        return relative_path(self.root, path)
+
+
+def find_root(start: Path) -> Path | None:
+    """Return the nearest directory from ``start`` upwards that is a project.
+
+    One with ``[tool.servo]`` in its ``pyproject.toml`` counts before one that merely has a
+    directory called ``assets``: a configured project may have such directories anywhere.
+
+    Raises:
+        ConfigurationError: A ``pyproject.toml`` on the way cannot be parsed.
+    """
+    start = start.resolve()
+    directories = (start, *start.parents)
+    for directory in directories:
+        if read_table(directory) is not None:
+            return directory
+    for directory in directories:
+        if directory.name == "src" and (directory / "assets").is_dir():
+            return directory.parent
+        if any((directory / path).is_dir() for path in DEFAULT_ASSET_PATHS):
+            return directory
+    return None
+
+
+def relative_path(root: Path, path: str | Path) -> str:
+    """Return ``path`` relative to ``root`` and separated by ``/``; an outside one as it is."""
+    try:
+        return Path(path).relative_to(root).as_posix()
+    except ValueError:
+        # The code may have been loaded through a symbolic link to the project.
+        resolved = Path(path).resolve()
+        return resolved.relative_to(root).as_posix() if resolved.is_relative_to(root) else str(path)
+
+
+def _asset_paths(root: Path, settings: Settings) -> Iterator[Path]:
+    if not settings.paths:
+        yield from (root / path for path in DEFAULT_ASSET_PATHS if (root / path).is_dir())
+        return
+    for path in _inside(root, settings.paths, "paths"):
+        if path.is_file() and path.suffix != ".py":
+            raise errors.ConfigurationError(
+                f"paths of [tool.servo] in {str(root)!r} names {path.name!r}, which is neither "
+                f"a directory nor a Python file"
+            )
+        yield path
+
+
+def _import_roots(root: Path, settings: Settings) -> tuple[Path, ...]:
+    if settings.import_roots:
+        roots = tuple(_inside(root, settings.import_roots, "import_roots"))
+    else:
+        roots = tuple(path for path in (root / "src", root) if path.is_dir())
+    return tuple(sorted(roots, key=lambda path: -len(path.parts)))
+
+
+def _inside(root: Path, paths: Iterable[str], setting: str) -> Iterator[Path]:
+    for text in paths:
+        path = Path(os.path.normpath(root / text))
+        if not path.is_relative_to(root):
+            raise errors.ConfigurationError(
+                f"{setting} of [tool.servo] names {text!r}, which lies outside of the project "
+                f"{str(root)!r}; paths are relative to it"
+            )
+        if not path.exists():
+            raise errors.ConfigurationError(
+                f"{setting} of [tool.servo] names {text!r}, which does not exist in "
+                f"{str(root)!r}; make it or correct the setting"
+            )
+        yield path
