@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
+_SURELY_CONNECTED: Final = 10.0
+"""A stream that lived this long was not just trying to connect, even if it said nothing."""
 
 
 class Calls:
@@ -125,16 +127,19 @@ def resumed(open_stream: Callable[[], Iterator[T]], *, patience: float) -> Itera
         UnavailableError: The control plane could not be reached for that long.
     """
     pause = _FIRST_PAUSE
-    give_up_at = time.monotonic() + patience
+    broken_since: float | None = None
     while True:
+        opened_at = time.monotonic()
         try:
             for item in open_stream():
-                pause = _FIRST_PAUSE
+                broken_since = None
                 yield item
-                give_up_at = time.monotonic() + patience
             return
         except errors.UnavailableError:
-            if time.monotonic() + pause > give_up_at:
+            now = time.monotonic()
+            if broken_since is None or now - opened_at > max(patience, _SURELY_CONNECTED):
+                broken_since, pause = now, _FIRST_PAUSE
+            if now + pause - broken_since > patience:
                 raise
         # Jitter: those who watch a control plane that was restarted do not come back together.
         time.sleep(pause * random.uniform(0.5, 1.0))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import Any, Final, Literal, overload
 from urllib.parse import urlsplit
 
 import grpc
+import grpc.aio
 
 from servo import errors
-
-if TYPE_CHECKING:
-    import grpc.aio
 
 __all__ = ["CHANNEL_OPTIONS", "SERVER_OPTIONS", "Address", "call_metadata", "dial"]
 
@@ -26,9 +24,10 @@ CHANNEL_OPTIONS: Final[Options] = (
     ("grpc.http2.max_pings_without_data", 0),
     # Whether to call again is decided where the call is made, by whether that does no harm.
     ("grpc.enable_retries", 0),
-    # A control plane that has just been started answers within milliseconds.
+    # A control plane that has just been started answers within milliseconds. The "minimum" is in
+    # truth how long one attempt to connect may take.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 """Options of every channel."""
@@ -114,12 +113,12 @@ def dial(url: str, *, aio: bool = False) -> grpc.Channel | grpc.aio.Channel:
         # A proxy from the environment cannot know this machine's ports.
         options.append(("grpc.enable_http_proxy", 0))
     if aio:
-        import grpc.aio as library
-    else:
-        library = grpc
+        if address.secure:
+            return grpc.aio.secure_channel(address.target, _credentials(), options)
+        return grpc.aio.insecure_channel(address.target, options)
     if address.secure:
-        return library.secure_channel(address.target, grpc.ssl_channel_credentials(), options)
-    return library.insecure_channel(address.target, options)
+        return grpc.secure_channel(address.target, _credentials(), options)
+    return grpc.insecure_channel(address.target, options)
 
 
 def call_metadata(
@@ -159,6 +158,10 @@ def call_metadata(
             )
         metadata.append(("authorization", f"Bearer {api_key}"))
     return tuple(metadata)
+
+
+def _credentials() -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials()
 
 
 def _invalid(url: str, reason: str) -> errors.ConfigurationError:

@@ -14,8 +14,8 @@ from servo.types import calendar
 from servo.types.assets import AssetDefinition
 from servo.types.calendar import TimeGranularity
 from servo.types.dependencies import AssetDependency, DependencyMapping
-from servo.types.partition_keys import PartitionKey
 from servo.types.partition_axes import PartitionAxis, StaticSet, TimeRange
+from servo.types.partition_keys import PartitionKey
 from servo.types.partition_sets import PartitionSet
 from servo.types.partitions import (
     PartitionDimension,

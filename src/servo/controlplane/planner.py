@@ -18,8 +18,8 @@ from servo.controlplane.mapping import WHOLE, Edge, Scope
 from servo.types.assets import AssetDefinition
 from servo.types.dependencies import DependencyMapping
 from servo.types.keys import AssetKey
-from servo.types.partition_keys import PartitionKey
 from servo.types.partition_axes import TimeRange
+from servo.types.partition_keys import PartitionKey
 from servo.types.partition_sets import PartitionSet, validate_key
 from servo.types.partitions import StaticDimension, TimeDimension
 from servo.types.plans import Plan, PlanGate, PlannedTask

@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc.aio
 
 from servo import errors
+from servo.client.transport import SERVER_OPTIONS
 from servo.controlplane.plane import Plane
 from servo.controlplane.rpc import Router
 from servo.controlplane.service import Service
@@ -83,8 +84,7 @@ class ControlPlane:
         plane = self._plane = Plane(
             self._store, lease_length=config.lease_length, cancel_grace=config.cancel_grace
         )
-        # One port belongs to one control plane; sharing it would split the workers.
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(options=SERVER_OPTIONS)
         self._server.add_generic_rpc_handlers((Router(Service(plane), config.api_key),))
         try:
             port = self._server.add_insecure_port(config.listen)
