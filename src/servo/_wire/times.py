@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from servo.errors import InvalidArgumentError
@@ -30,12 +31,18 @@ def timestamp_from_proto(message: Timestamp) -> datetime:
     Raises:
         InvalidArgumentError: It lies outside the years 1 to 9999.
     """
+    return _moment(message.seconds, message.nanos)
+
+
+# What arrives together often has the same time: the lines of a batch, a task and its event.
+@lru_cache(maxsize=1_024)
+def _moment(seconds: int, nanos: int) -> datetime:
     try:
-        return EPOCH + timedelta(seconds=message.seconds, microseconds=message.nanos // 1_000)
+        return EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1_000)
     except OverflowError as exc:
         raise InvalidArgumentError(
-            f"a timestamp of {message.seconds!r} seconds since 1970 lies outside the years 1 to "
-            f"9999; send seconds, not milliseconds"
+            f"a timestamp of {seconds!r} seconds since 1970 lies outside the years 1 to 9999; "
+            f"send seconds, not milliseconds"
         ) from exc
 
 

@@ -24,6 +24,8 @@ from servo.types.requests import (
 from servo.types.runs import RunState
 
 _NO_TASKS: Final = -1
+_PLANNING_SECONDS: Final = 300.0
+"""How long a control plane may take to plan a large run."""
 _REOPEN_PAUSE: Final = 0.2
 
 
@@ -69,7 +71,8 @@ class Runs:
             deployment_id=deployment_id,
             config=config or {},
         )
-        return self._calls.unary(methods.CREATE_RUN, request)
+        timeout = max(_PLANNING_SECONDS, self._calls.timeout)
+        return self._calls.unary(methods.CREATE_RUN, request, timeout=timeout)
 
     def get(self, run_id: str, *, tasks: bool = True) -> Run:
         """Read one run.
