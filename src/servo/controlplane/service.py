@@ -24,6 +24,7 @@ from servo.controlplane.workspace import Workspace
 from servo.types.events import Event, RunStateChanged
 from servo.types.ids import RunId, TaskId
 from servo.types.keys import AssetKey
+from servo.types.logs import LogBatch, LogLine, LogStream
 from servo.types.plans import Plan
 from servo.types.records import Run, Task
 from servo.types.requests import (
@@ -322,14 +323,18 @@ class Service(Deployments):
         wanted = await self._log_tasks(workspace, run, request.task)
         signal = workspace.signals.subscribe(run.run_id)
         after, ended = request.after_cursor, False
+        seen: dict[tuple[str, int, LogStream], int] = {}
         try:
             while True:
                 rows = await workspace.store.logs(run.run_id, after, _LOG_BATCHES_AT_ONCE)
                 if rows:
                     after = rows[-1][0]
-                    batches = [b for _, b in rows if wanted is None or b.task_id in wanted]
-                    for batch in batches:
-                        yield ReadLogsResponse(batches=(batch,), cursor=after)
+                    for _, batch in rows:
+                        if wanted is not None and batch.task_id not in wanted:
+                            continue
+                        if lines := _unseen(batch, seen):
+                            fresh = replace(batch, lines=lines)
+                            yield ReadLogsResponse(batches=(fresh,), cursor=after)
                     continue
                 if not request.follow or ended or self.plane.is_stopping:
                     return
@@ -470,6 +475,17 @@ def _page_number(token: str) -> int:
             f"{token!r} is no page token; pass the one of the last response"
         )
     return int(token or 0)
+
+
+def _unseen(batch: LogBatch, seen: dict[tuple[str, int, LogStream], int]) -> tuple[LogLine, ...]:
+    """Return the lines that did not come before: a worker repeats what it got no receipt for."""
+    lines = []
+    for line in batch.lines:
+        key = (batch.task_id, batch.attempt, line.stream)
+        if line.number > seen.get(key, 0):
+            seen[key] = line.number
+            lines.append(line)
+    return tuple(lines)
 
 
 def _ends_run(event: Event) -> bool:

@@ -448,6 +448,9 @@ class Workspace:
                 changes = run_machine.started(index, now)
                 made = self._complete(active, task, made, now)
                 changes += run_machine.succeeded(index, made, message.checks, now)
+            case Failure(reason="handed_back"):
+                # The worker goes and had not begun: as if it had never been given out.
+                changes = run_machine.lost(index, policy, now)
             case Failure() as failure:
                 changes = run_machine.started(index, now)
                 delay = machines.backoff(policy, task.attempt, random.random())

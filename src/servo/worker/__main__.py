@@ -1,0 +1,91 @@
+"""``python -m servo.worker``: a worker until it is told to stop.
+
+The key for the control plane comes from the environment (``SERVO_API_KEY``), because a command
+line can be read by everybody on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+from servo import errors
+from servo.manifest.project import Project
+from servo.worker.worker import Worker, WorkerConfig
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a worker; return its exit code."""
+    given = _parse(arguments)
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    try:
+        project = Project.load(given.project)
+        config = WorkerConfig(
+            url=given.url,
+            api_key=os.environ.get("SERVO_API_KEY", ""),
+            project=project.root,
+            import_roots=project.import_roots,
+            data_root=given.data_root,
+            slots=given.slots,
+            tenant_id=given.tenant,
+            workspace_id=given.workspace,
+            code_version_id=given.code_version,
+        )
+        asyncio.run(_run(config, exit_with_stdin=given.exit_with_stdin))
+    except errors.ServoError as exc:
+        print(f"servo worker: {exc}", file=sys.stderr)
+        return exc.exit_code
+    return 0
+
+
+async def _run(config: WorkerConfig, *, exit_with_stdin: bool) -> None:
+    worker = Worker(config)
+    worker.handle_signals()
+    if exit_with_stdin:
+        loop = asyncio.get_running_loop()
+        descriptor = sys.stdin.fileno()
+
+        def readable() -> None:
+            if not os.read(descriptor, 1024):
+                loop.remove_reader(descriptor)
+                worker.kill()
+
+        loop.add_reader(descriptor, readable)
+    await worker.run()
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m servo.worker",
+        description="Execute attempts for a control plane. The first SIGTERM or SIGINT finishes "
+        "what runs, the second one ends it, SIGHUP loads changed code. The key for the control "
+        "plane is read from SERVO_API_KEY.",
+    )
+    parser.add_argument("--url", required=True, help="the control plane, grpc://HOST:PORT")
+    parser.add_argument("--project", type=Path, required=True, help="the project's root")
+    parser.add_argument(
+        "--slots", type=int, default=0, help="attempts at once; default: one for each core"
+    )
+    parser.add_argument(
+        "--data-root", type=Path, help="where data lies; default: .servo/data in the project"
+    )
+    parser.add_argument("--tenant", default="default", help="the tenant to serve")
+    parser.add_argument("--workspace", default="default", help="the workspace to serve")
+    parser.add_argument("--code-version", default="", help="the version of the code to announce")
+    parser.add_argument(
+        "--exit-with-stdin",
+        action="store_true",
+        help="end at once when standard input ends: for whoever starts a worker and must not "
+        "leave it behind",
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,378 @@
+"""The border of user code: one attempt from its dispatch to its result.
+
+Whatever a function does, an `AttemptFinished` comes out: it returned and its checks passed, or
+there is a failure that says what happened. Data is published only in the first case.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from servo import errors
+from servo.asset import Asset
+from servo.context import AssetContext, Reporter
+from servo.io.storage import DataRoot
+from servo.result import Err, Ok
+from servo.types.assets import AssetDefinition
+from servo.types.checks import CheckPhase, CheckResult, CheckSeverity
+from servo.types.ids import MaterializationId, RunId, TaskId
+from servo.types.inputs import AssetOut
+from servo.types.records import Column, Failure, Materialization
+from servo.types.sessions import (
+    AttemptCancelled,
+    AttemptFinished,
+    AttemptSucceeded,
+    TaskDispatch,
+)
+from servo.worker import failures, tracebacks
+from servo.worker.resolve import find_asset
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from servo.io.publish import Publisher
+    from servo.io.reading import PartitionReader
+
+__all__ = ["AttemptReporter", "Environment", "execute"]
+
+
+class AttemptReporter(Reporter, Protocol):
+    """What an attempt reports to, beyond what its function sees."""
+
+    def note(self, level: str, text: str) -> None:
+        """Take a line, or several, for the attempt's log."""
+        ...
+
+    def when_cancelled(self, callback: Callable[[], None] | None) -> None:
+        """Call back from any thread once the attempt is asked to stop; ``None`` forgets it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What all attempts of a process share.
+
+    Attributes:
+        data_root: Where data lies.
+        store_id: The control plane's store, part of the fence around published files.
+        tenant_id: Shown to functions.
+        workspace_id: Shown to functions.
+        find: Finds the asset of a definition.
+    """
+
+    data_root: DataRoot
+    store_id: str = ""
+    tenant_id: str = ""
+    workspace_id: str = ""
+    find: Callable[[AssetDefinition], Asset[..., Any]] = find_asset
+
+
+def execute(
+    dispatch: TaskDispatch, environment: Environment, reporter: AttemptReporter
+) -> AttemptFinished:
+    """Execute one attempt.
+
+    Args:
+        dispatch: What to do.
+        environment: What all attempts share.
+        reporter: Takes progress, metrics and log lines, and knows about cancellation.
+
+    Returns:
+        The result; nothing is raised, whatever user code does.
+    """
+    attempt = _Attempt(dispatch, environment, reporter)
+    process = os.getpid()
+    try:
+        outcome: AttemptSucceeded | AttemptCancelled | Failure = attempt.run()
+    except BaseException as exc:  # SystemExit and KeyboardInterrupt end user code like any error
+        if os.getpid() != process:
+            # User code forked and its child came back here; only the parent may report.
+            os._exit(1)
+        outcome = _ended(exc, reporter)
+    if os.getpid() != process:
+        os._exit(0)
+    return AttemptFinished(
+        lease=dispatch.lease,
+        outcome=outcome,
+        checks=tuple(attempt.checks),
+        finished_at=datetime.now(UTC),
+    )
+
+
+def _ended(error: BaseException, reporter: AttemptReporter) -> AttemptCancelled | Failure:
+    if reporter.check_cancelled() and _is_cancellation(error):
+        reporter.note("INFO", "cancelled: the function stopped by itself")
+        return AttemptCancelled(reason="the function stopped when it was asked to")
+    failure = failures.failure_of(error)
+    if failures.needs_traceback(error):
+        reporter.note("ERROR", tracebacks.format_error(error))
+    else:
+        reporter.note("ERROR", failure.message)
+        if isinstance(error.__cause__, Exception | SystemExit):
+            reporter.note("ERROR", tracebacks.format_error(error.__cause__))
+    return failure
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    # asyncio is not loaded unless a coroutine ran; its class is recognised by name.
+    return isinstance(error, errors.TaskCancelledError) or type(error).__name__ == "CancelledError"
+
+
+class _Attempt:
+    """The steps of one attempt, in the order of `run`."""
+
+    def __init__(
+        self, dispatch: TaskDispatch, environment: Environment, reporter: AttemptReporter
+    ) -> None:
+        self.checks: list[CheckResult] = []
+        self._dispatch = dispatch
+        self._definition = dispatch.asset
+        self._environment = environment
+        self._reporter = reporter
+
+    def run(self) -> AttemptSucceeded:
+        asset = self._environment.find(self._definition)
+        readers = self._readers()
+        self._check_inputs(readers)
+        returned = asset.function(self._context(), **self._arguments(asset, readers))
+        if hasattr(returned, "__await__"):
+            returned = _await(returned, self._reporter)
+        self._refuse_cancelled()
+        return AttemptSucceeded(materialization=self._keep(_unwrap(returned)))
+
+    # -- before the function --------------------------------------------------------------
+
+    def _context(self) -> AssetContext:
+        dispatch = self._dispatch
+        return AssetContext(
+            partition_key=dispatch.partition_key,
+            run_id=RunId(dispatch.run_id) if dispatch.run_id else None,
+            task_id=TaskId(dispatch.lease.task_id) if dispatch.lease.task_id else None,
+            attempt=dispatch.lease.attempt,
+            tenant_id=self._environment.tenant_id,
+            workspace_id=self._environment.workspace_id,
+            config=dispatch.config,
+            reporter=self._reporter,
+        )
+
+    def _readers(self) -> dict[str, PartitionReader]:
+        if not self._dispatch.inputs:
+            return {}
+        from servo.io.reading import PartitionReader
+
+        return {
+            given.parameter_name: PartitionReader(
+                self._environment.data_root, given.upstream_key, given.partitions
+            )
+            for given in self._dispatch.inputs
+        }
+
+    def _arguments(
+        self, asset: Asset[..., Any], readers: dict[str, PartitionReader]
+    ) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
+        for wanted in asset.inputs:
+            reader = readers.get(wanted.name)
+            if reader is None or reader.key != wanted.key:
+                raise errors.ConfigurationError(
+                    f"{asset.key} reads {str(wanted.key)!r} as {wanted.name!r}, "
+                    f"but was deployed without that",
+                    code="CODE_MISMATCH",
+                    hint="Deploy again.",
+                )
+            if wanted.as_type is None:
+                keys = tuple(partition.partition_key for partition in reader.partitions)
+                arguments[wanted.name] = wanted.handle(reader, partitions=keys)
+            else:
+                as_type = None if wanted.as_type is object else wanted.as_type
+                arguments[wanted.name] = reader.read(as_type)
+        return arguments
+
+    def _check_inputs(self, readers: dict[str, PartitionReader]) -> None:
+        wanted = [check for check in self._definition.checks if check.phase is CheckPhase.PRE]
+        if not wanted or not readers:
+            return
+        from servo.checks.inputs import run_on_inputs
+
+        tables = {name: reader.table() for name, reader in readers.items()}
+        for check in wanted:
+            self._record(run_on_inputs(check, tables))
+        self._refuse_blocked("the function was not called")
+
+    # -- after the function ---------------------------------------------------------------
+
+    def _keep(self, output: AssetOut[Any]) -> Materialization:
+        key, partitioning = self._definition.key, self._definition.partitioning
+        path = self._environment.data_root.relative(key, self._dispatch.partition_key, partitioning)
+        if output.data is None:
+            return self._keep_nothing(output, path)
+        from servo.io.formats import to_table
+
+        try:
+            table = to_table(output.data, schema=output.schema)
+        except TypeError as exc:
+            raise errors.InvalidArgumentError(
+                f"{key}: the function {exc}", code="INVALID_OUTPUT"
+            ) from None  # the message is complete; the frames are Servo's own
+        if output.row_count is not None and output.row_count != table.num_rows:
+            self._reporter.note(
+                "WARNING", f"row_count={output.row_count} was given, {table.num_rows} rows came"
+            )
+        self._check_output(table)
+        return self._publish(table, path, output)
+
+    def _check_output(self, table: pa.Table) -> None:
+        wanted = [check for check in self._definition.checks if check.phase is CheckPhase.POST]
+        if not wanted:
+            return
+        from servo.checks.running import run
+
+        for check in wanted:
+            self._record([run(check, table)])
+        self._refuse_blocked("the data was not published")
+
+    def _publish(self, table: pa.Table, path: str, output: AssetOut[Any]) -> Materialization:
+        io = self._definition.io
+        if io.target_file_bytes is not None:
+            self._reporter.note(
+                "WARNING", "io.target_file_bytes has no effect: a partition is one file here"
+            )
+        materialization_id = MaterializationId.generate()
+        publisher = self._publisher(path, materialization_id)
+        try:
+            written = publisher.stage(table, io)
+            # The last moment at which a cancelled attempt can still leave everything as it was.
+            self._refuse_cancelled()
+            publisher.publish()
+        finally:
+            publisher.discard()
+        return self._materialization(
+            materialization_id,
+            output,
+            has_data=True,
+            row_count=written.row_count,
+            byte_size=written.byte_size,
+            path=path,
+            columns=tuple(
+                Column(name=field.name, type=str(field.type), nullable=field.nullable)
+                for field in table.schema
+            ),
+        )
+
+    def _keep_nothing(self, output: AssetOut[Any], path: str) -> Materialization:
+        materialization_id = MaterializationId.generate()
+        target = self._environment.data_root.resolve(path)
+        if any(check.phase is CheckPhase.POST for check in self._definition.checks):
+            self._reporter.note(
+                "WARNING", "the function returned no data, so its checks had nothing to look at"
+            )
+        if target.exists():
+            self._reporter.note(
+                "WARNING", "the function returned no data; that of an earlier run is set aside"
+            )
+            self._publisher(path, materialization_id).publish_nothing()
+        return self._materialization(
+            materialization_id, output, has_data=False, row_count=output.row_count
+        )
+
+    def _publisher(self, path: str, materialization_id: MaterializationId) -> Publisher:
+        from servo.io.publish import Publisher
+
+        dispatch = self._dispatch
+        return Publisher(
+            self._environment.data_root.resolve(path),
+            store_id=self._environment.store_id,
+            token=dispatch.lease.token,
+            facts={
+                "asset": str(self._definition.key),
+                "partition": dispatch.partition_key.to_canonical(),
+                "materialization_id": materialization_id,
+                "run_id": dispatch.run_id,
+                "task_id": dispatch.lease.task_id,
+            },
+        )
+
+    def _materialization(
+        self, materialization_id: MaterializationId, output: AssetOut[Any], **found: Any
+    ) -> Materialization:
+        dispatch = self._dispatch
+        return Materialization(
+            materialization_id=materialization_id,
+            asset_key=self._definition.key,
+            asset_id=self._definition.id or "",
+            partition_key=dispatch.partition_key,
+            run_id=dispatch.run_id,
+            task_id=dispatch.lease.task_id,
+            attempt=dispatch.lease.attempt,
+            metadata=output.metadata,
+            **found,
+        )
+
+    # -- judging --------------------------------------------------------------------------
+
+    def _record(self, results: list[CheckResult]) -> None:
+        self.checks += results
+        for result in results:
+            if result.passed:
+                continue
+            level = _LEVELS[result.severity]
+            where = f" on {result.parameter_name!r}" if result.parameter_name else ""
+            self._reporter.note(
+                level, f"check {result.check_name!r}{where} failed: {result.message}"
+            )
+
+    def _refuse_blocked(self, consequence: str) -> None:
+        blocking = [result for result in self.checks if result.blocks]
+        if not blocking:
+            return
+        first = blocking[0]
+        more = f" (and {len(blocking) - 1} more)" if len(blocking) > 1 else ""
+        raise errors.DataQualityError(
+            f"check {first.check_name!r} failed{more}: {first.message}; {consequence}"
+        )
+
+    def _refuse_cancelled(self) -> None:
+        if self._reporter.check_cancelled():
+            raise errors.TaskCancelledError("the task was cancelled; nothing was published")
+
+
+_LEVELS = {
+    CheckSeverity.INFO: "INFO",
+    CheckSeverity.WARNING: "WARNING",
+    CheckSeverity.ERROR: "ERROR",
+    CheckSeverity.CRITICAL: "CRITICAL",
+}
+
+
+def _unwrap(returned: object) -> AssetOut[Any]:
+    if isinstance(returned, Err):
+        error = returned.error
+        raise error if isinstance(error, BaseException) else failures.ReturnedError(error)
+    if isinstance(returned, Ok):
+        returned = returned.value
+    return returned if isinstance(returned, AssetOut) else AssetOut(returned)
+
+
+def _await(awaitable: Any, reporter: AttemptReporter) -> object:
+    import asyncio
+
+    async def outer() -> object:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+
+        def stop() -> None:
+            if task is not None:
+                loop.call_soon_threadsafe(task.cancel)
+
+        reporter.when_cancelled(stop)
+        try:
+            return await awaitable
+        finally:
+            reporter.when_cancelled(None)
+
+    coroutine: Coroutine[Any, Any, object] = outer()
+    return asyncio.run(coroutine)

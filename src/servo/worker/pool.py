@@ -1,0 +1,329 @@
+"""The worker's slots: each has a runner and gives it one attempt after another."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from servo import errors
+from servo.types.records import Failure
+from servo.types.runs import FailureCategory
+from servo.types.sessions import (
+    AttemptCancelled,
+    AttemptFinished,
+    AttemptStarted,
+    CancelTask,
+    Lease,
+    LeaseRevoked,
+    ServerWelcome,
+    TaskDispatch,
+    WorkerMessage,
+)
+from servo.worker.attempt import Attempt, Verdict
+from servo.worker.log_buffer import LogBuffer
+from servo.worker.runner_process import RunnerCommand, RunnerProcess
+
+__all__ = ["Pool"]
+
+_BOOT_SECONDS: Final = 60.0
+_BOOT_ATTEMPTS: Final = 5
+_TERMINATE_SECONDS: Final = 2.0
+"""How long a process has between SIGTERM and SIGKILL."""
+_HORIZON_SECONDS: Final = 0.05
+"""How much work is fetched ahead, so that no slot waits for the control plane's next answer."""
+_MAX_AHEAD: Final = 16
+
+
+class Pool:
+    """Executes attempts, ``slots`` at a time.
+
+    Args:
+        slots: How many attempts run at once.
+        command: How runners are started.
+        logs: Where lines go.
+        report: Takes what is said of attempts; results come last.
+    """
+
+    def __init__(
+        self,
+        *,
+        slots: int,
+        command: RunnerCommand,
+        logs: LogBuffer,
+        report: Callable[[WorkerMessage], None],
+    ) -> None:
+        self._slots = slots
+        self._command = command
+        self._logs = logs
+        self._report = report
+        self._attempts: dict[Lease, Attempt] = {}
+        self._queue: asyncio.Queue[Attempt | None] = asyncio.Queue()
+        self._runners: dict[Attempt, RunnerProcess] = {}
+        self._welcome: ServerWelcome | None = None
+        self._generation = 0
+        self._closing = False
+        self._mean_seconds = _HORIZON_SECONDS * slots
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def leases(self) -> tuple[Lease, ...]:
+        """The leases of the attempts that wait or run."""
+        return tuple(self._attempts)
+
+    @property
+    def started(self) -> tuple[Lease, ...]:
+        """The leases of the attempts that run."""
+        return tuple(lease for lease, attempt in self._attempts.items() if attempt.started)
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether an attempt is here that no slot has begun."""
+        return not self._queue.empty()
+
+    @property
+    def wanted(self) -> int:
+        """How many attempts the pool would like to hold in all.
+
+        One for each slot, and as many more as the slots finish while an answer of the control
+        plane is on its way: many when attempts are short, one when they are long.
+        """
+        ahead = round(self._slots * _HORIZON_SECONDS / max(self._mean_seconds, 1e-4))
+        return self._slots + min(max(ahead, 1), _MAX_AHEAD * self._slots)
+
+    async def run(self) -> None:
+        """Serve until `close`.
+
+        Raises:
+            ConfigurationError: Runners die before they can take an attempt.
+        """
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._slots):
+                group.create_task(self._serve())
+
+    def close(self) -> None:
+        """Make `run` return once the attempts that run have ended."""
+        self._closing = True
+        self._wake()
+
+    def kill(self) -> None:
+        """End the attempts that run, without results, and make `run` return."""
+        for attempt in list(self._attempts.values()):
+            self._end(attempt, Verdict.REVOKED, "the worker was stopped by force")
+        self.close()
+
+    async def wait_idle(self) -> None:
+        """Wait until no attempt waits or runs."""
+        await self._idle.wait()
+
+    def restart(self) -> None:
+        """Give every slot a fresh process, after the attempt it may be working on.
+
+        User modules are imported once for each process: this is how changed code is loaded.
+        """
+        self._generation += 1
+        self._wake()
+
+    # -- what the control plane says ------------------------------------------------------
+
+    def welcome(self, welcome: ServerWelcome) -> None:
+        """Take what runners need to know of the session; each gets it with its next attempt."""
+        self._welcome = welcome
+
+    def submit(self, dispatch: TaskDispatch) -> None:
+        """Take an attempt; it starts when a slot is free."""
+        if dispatch.lease in self._attempts:
+            return
+        attempt = Attempt(dispatch, self._logs)
+        self._attempts[dispatch.lease] = attempt
+        self._idle.clear()
+        self._queue.put_nowait(attempt)
+
+    def cancel(self, cancel: CancelTask) -> None:
+        """Ask an attempt to stop; make it stop when its grace period is over."""
+        attempt = self._attempts.get(cancel.lease)
+        if attempt is None or attempt.verdict is not None:
+            return
+        attempt.reason = cancel.reason or "cancelled"
+        if not attempt.started:
+            self._end(attempt, Verdict.CANCELLED, attempt.reason)
+            return
+        attempt.verdict = Verdict.CANCELLED
+        attempt.note("INFO", f"asked to stop: {attempt.reason}")
+        runner = self._runners[attempt]
+        runner.send(cancel)
+        grace = cancel.grace_period.total_seconds()
+        loop = asyncio.get_running_loop()
+        attempt.timers += [
+            loop.call_later(grace, self._terminate, attempt, runner),
+            loop.call_later(grace + _TERMINATE_SECONDS, runner.kill),
+        ]
+
+    def revoke(self, revoked: LeaseRevoked) -> None:
+        """End an attempt whose lease belongs to somebody else now; it has no result."""
+        attempt = self._attempts.get(revoked.lease)
+        if attempt is not None:
+            self._end(attempt, Verdict.REVOKED, revoked.reason or "the lease was taken back")
+
+    def revoke_all(self, reason: str) -> None:
+        """End every attempt without a result."""
+        for attempt in list(self._attempts.values()):
+            self._end(attempt, Verdict.REVOKED, reason)
+
+    def hand_back(self) -> None:
+        """Return the attempts that have not started."""
+        for attempt in list(self._attempts.values()):
+            if not attempt.started:
+                attempt.verdict = Verdict.REVOKED
+                failure = Failure(
+                    category=FailureCategory.INFRASTRUCTURE,
+                    message="the worker stopped before it started the attempt",
+                    retryable=True,
+                    reason="handed_back",
+                )
+                self._finish(attempt, attempt.finished(failure))
+
+    # -- a slot ---------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        while not self._closing:
+            generation = self._generation
+            runner = await self._start()
+            try:
+                while self._is_current(runner, generation) and not self._closing:
+                    attempt = await self._queue.get()
+                    if attempt is None or attempt.verdict is not None:
+                        continue
+                    if not self._is_current(runner, generation):
+                        self._queue.put_nowait(attempt)
+                        break
+                    await self._execute(runner, attempt)
+            finally:
+                await runner.stop()
+
+    def _is_current(self, runner: RunnerProcess, generation: int) -> bool:
+        return runner.is_alive and generation == self._generation
+
+    async def _start(self) -> RunnerProcess:
+        tail = ""
+        for number in range(1, _BOOT_ATTEMPTS + 1):
+            runner = await RunnerProcess.start(self._command, self._report)
+            try:
+                if await asyncio.wait_for(asyncio.shield(runner.ready), _BOOT_SECONDS):
+                    return runner
+            except TimeoutError:
+                pass  # handled like a process that died
+            except asyncio.CancelledError:
+                await runner.stop()
+                raise
+            tail = runner.tail.decode("utf-8", "replace").strip()
+            await runner.stop()
+            if self._closing:
+                break
+            await asyncio.sleep(0.1 * 2**number)
+        raise errors.ConfigurationError(
+            f"the processes that run user code die when they start: {tail[-500:] or 'no message'}",
+            code="RUNNER_FAILED",
+            hint=f"Try it by hand: {self._command.python} -c 'import servo.worker.runner'.",
+        )
+
+    async def _execute(self, runner: RunnerProcess, attempt: Attempt) -> None:
+        loop = asyncio.get_running_loop()
+        attempt.over = loop.create_future()
+        attempt.started = True
+        runner.attempt = attempt
+        self._runners[attempt] = runner
+        begun = loop.time()
+        self._report(AttemptStarted(lease=attempt.lease, started_at=datetime.now(UTC)))
+        limit = attempt.dispatch.asset.execution.timeout_seconds
+        attempt.timers.append(loop.call_later(limit, self._expire, attempt))
+        if self._welcome is not None and runner.welcome is not self._welcome:
+            runner.welcome = self._welcome
+            runner.send(self._welcome)
+        runner.send(attempt.dispatch)
+        try:
+            finished = await attempt.over
+        finally:
+            runner.attempt = None
+            del self._runners[attempt]
+        self._mean_seconds += 0.2 * (loop.time() - begun - self._mean_seconds)
+        if attempt.verdict is not Verdict.REVOKED:
+            self._finish(attempt, self._judge(attempt, finished, runner))
+        else:
+            self._forget(attempt)
+
+    def _judge(
+        self, attempt: Attempt, finished: AttemptFinished | None, runner: RunnerProcess
+    ) -> AttemptFinished:
+        if finished is not None:
+            if attempt.verdict is Verdict.CANCELLED and isinstance(finished.outcome, Failure):
+                reason = f"{attempt.reason} (it ended with: {finished.outcome.message})"
+                return attempt.finished(AttemptCancelled(reason=reason))
+            return finished
+        if attempt.verdict is Verdict.TIMED_OUT:
+            seconds = attempt.dispatch.asset.execution.timeout_seconds
+            return attempt.failed(
+                FailureCategory.TIMEOUT,
+                f"did not finish within timeout_seconds={seconds}; its process was killed",
+                "timeout",
+            )
+        if attempt.verdict is Verdict.CANCELLED:
+            return attempt.finished(
+                AttemptCancelled(reason=f"{attempt.reason} (ended by force after its grace period)")
+            )
+        return _death(attempt, runner.return_code or 0)
+
+    def _expire(self, attempt: Attempt) -> None:
+        if attempt.verdict is None:
+            attempt.verdict = Verdict.TIMED_OUT
+            self._runners[attempt].kill()
+
+    def _terminate(self, attempt: Attempt, runner: RunnerProcess) -> None:
+        attempt.note("WARNING", "its grace period is over: its process is being ended")
+        runner.kill(signal.SIGTERM)
+
+    def _end(self, attempt: Attempt, verdict: Verdict, reason: str) -> None:
+        attempt.verdict = verdict
+        attempt.reason = reason
+        if attempt.started:
+            self._runners[attempt].kill()
+        elif verdict is Verdict.REVOKED:
+            self._forget(attempt)
+        else:
+            cancelled = AttemptCancelled(reason=f"{reason} (before it started)")
+            self._finish(attempt, attempt.finished(cancelled))
+
+    def _finish(self, attempt: Attempt, finished: AttemptFinished) -> None:
+        self._forget(attempt)
+        self._report(finished)
+
+    def _forget(self, attempt: Attempt) -> None:
+        attempt.close()
+        del self._attempts[attempt.lease]
+        if not self._attempts:
+            self._idle.set()
+
+    def _wake(self) -> None:
+        for _ in range(self._slots):
+            self._queue.put_nowait(None)
+
+
+def _death(attempt: Attempt, code: int) -> AttemptFinished:
+    if code >= 0:
+        return attempt.failed(
+            FailureCategory.USER_CODE,
+            f"its process ended with exit code {code} before the function returned",
+            "exit",
+        )
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    if -code == signal.SIGKILL:
+        return attempt.failed(
+            FailureCategory.INFRASTRUCTURE,
+            f"its process was killed ({name}); when nobody did it on purpose, "
+            f"the machine was most likely out of memory",
+            "killed",
+        )
+    return attempt.failed(FailureCategory.USER_CODE, f"its process was killed by {name}", "crashed")

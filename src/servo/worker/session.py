@@ -1,0 +1,221 @@
+"""The worker's side of the session with the control plane, without its transport.
+
+A session outlives its connections: what the control plane has not confirmed is said again after a
+reconnect. Results are kept until their receipt, lines until their confirmation; everything else
+is only worth saying while the connection lasts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from servo.types.logs import LogBatch
+from servo.types.sessions import (
+    AttemptFinished,
+    AttemptProgressed,
+    AttemptStarted,
+    CancelTask,
+    CreditGrant,
+    DispatchReceived,
+    Heartbeat,
+    Lease,
+    LeaseRevoked,
+    LogReceipt,
+    ResultReceipt,
+    ServerMessage,
+    ServerWelcome,
+    TaskDispatch,
+    WorkerDraining,
+    WorkerHello,
+    WorkerMessage,
+)
+from servo.worker.log_buffer import LogBuffer
+from servo.worker.pool import Pool
+
+__all__ = ["Identity", "Session"]
+
+_log = logging.getLogger("servo.worker")
+
+_MAX_MESSAGES: Final = 1_000
+_MAX_BATCH_BYTES: Final = 1_000_000
+_ENCODED_LINE_BYTES: Final = 32
+"""What a line needs on the wire besides its text; about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who the worker is; see `WorkerHello`."""
+
+    worker_id: str
+    servo_version: str
+    code_version_id: str = ""
+    slots: int
+    capabilities: tuple[str, ...] = ("cancel",)
+    host_name: str = ""
+    process_id: int = 0
+
+
+class Session:
+    """What is said and heard, whatever carries it.
+
+    Args:
+        identity: Who the worker is.
+        wake: Called when there is something to send; with true when it should not wait for
+            company. A call of the transport costs more than many messages.
+
+    Attributes:
+        heartbeat_interval: How often `heartbeat` is to be called.
+        pool: Executes the attempts.
+        logs: Keeps the lines.
+    """
+
+    def __init__(self, identity: Identity, wake: Callable[[bool], None]) -> None:
+        # Until the welcome says it: short, because the first lease may be.
+        self.heartbeat_interval = timedelta(seconds=0.1)
+        self.pool: Pool
+        self.logs: LogBuffer
+        self._identity = identity
+        self._wake = wake
+        self._outbox: deque[WorkerMessage] = deque()
+        self._results: dict[Lease, AttemptFinished] = {}
+        self._welcome: ServerWelcome | None = None
+        self._connected = False
+        self._credit = 0
+        self._draining = False
+
+    def attach(self, pool: Pool, logs: LogBuffer) -> None:
+        """Join the session with what executes attempts and what keeps lines."""
+        self.pool = pool
+        self.logs = logs
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the control plane has confirmed everything it should know."""
+        return not self._results and self.logs.is_empty and not self.pool.leases
+
+    @property
+    def leases(self) -> tuple[Lease, ...]:
+        """The leases that the worker answers for: attempts, and results without a receipt."""
+        return tuple({*self.pool.leases, *self._results})
+
+    # -- what is heard --------------------------------------------------------------------
+
+    def connect(self) -> WorkerHello:
+        """Begin a connection; return what is to be sent first."""
+        self._outbox.clear()
+        self._credit = 0
+        identity = self._identity
+        return WorkerHello(
+            worker_id=identity.worker_id,
+            servo_version=identity.servo_version,
+            code_version_id=identity.code_version_id,
+            slots=identity.slots,
+            capabilities=identity.capabilities,
+            leases=self.leases,
+            host_name=identity.host_name,
+            process_id=identity.process_id,
+        )
+
+    def disconnect(self) -> None:
+        """End a connection; attempts go on."""
+        self._connected = False
+
+    def receive(self, message: ServerMessage) -> None:
+        """Take one message of the control plane."""
+        if isinstance(message, TaskDispatch):
+            self._credit -= 1
+            self.post(DispatchReceived(lease=message.lease))
+            self.pool.submit(message)
+        elif isinstance(message, ResultReceipt):
+            self._confirm(message)
+        elif isinstance(message, LogReceipt):
+            self.logs.confirm(message.batches)
+        elif isinstance(message, CancelTask):
+            self.pool.cancel(message)
+        elif isinstance(message, LeaseRevoked):
+            self._results.pop(message.lease, None)
+            self.pool.revoke(message)
+        else:
+            self._welcomed(message)
+
+    def _welcomed(self, welcome: ServerWelcome) -> None:
+        known = self._welcome
+        if known is not None and known.store_id != welcome.store_id:
+            # Tokens of another store mean nothing there: nobody waits for these attempts.
+            self.pool.revoke_all("the control plane was replaced by another one")
+            self._results.clear()
+        self._welcome = welcome
+        self._connected = True
+        self.heartbeat_interval = welcome.heartbeat_interval
+        self.pool.welcome(welcome)
+        self._outbox.extend(AttemptStarted(lease=lease) for lease in self.pool.started)
+        self._outbox.extend(self.logs.resend())
+        self._outbox.extend(self._results.values())
+        if self._draining:
+            self._outbox.append(WorkerDraining())
+        self._wake(True)
+
+    def _confirm(self, receipt: ResultReceipt) -> None:
+        self._results.pop(receipt.lease, None)
+        if not receipt.accepted:
+            _log.warning(
+                "the result of attempt %d of task %s was refused: %s",
+                receipt.lease.attempt, receipt.lease.task_id, receipt.error,
+            )  # fmt: skip
+
+    # -- what is said ---------------------------------------------------------------------
+
+    def post(self, message: WorkerMessage) -> None:
+        """Say something; results are kept until they are confirmed."""
+        if isinstance(message, AttemptFinished):
+            self._results[message.lease] = message
+        if self._connected:
+            self._outbox.append(message)
+            # While other attempts wait here, no slot falls idle for want of an answer: the result
+            # may travel with the next ones.
+            self._wake(isinstance(message, AttemptFinished) and not self.pool.has_waiting)
+
+    def heartbeat(self) -> None:
+        """Say that the worker is alive and what it holds."""
+        if self._connected:
+            self._outbox.appendleft(Heartbeat(leases=self.leases))
+            self._wake(False)
+
+    def drain(self) -> None:
+        """Take no further attempts; return those that have not started."""
+        if not self._draining:
+            self._draining = True
+            self.post(WorkerDraining())
+            self.pool.hand_back()
+
+    def outgoing(self) -> tuple[WorkerMessage, ...]:
+        """Take what is to be sent next, in one piece."""
+        messages: list[WorkerMessage] = []
+        progress: dict[Lease, int] = {}
+        size = 0
+        self._grant()
+        while self._outbox and len(messages) < _MAX_MESSAGES and size < _MAX_BATCH_BYTES:
+            message = self._outbox.popleft()
+            if isinstance(message, LogBatch):
+                size += sum(len(line.text) + _ENCODED_LINE_BYTES for line in message.lines)
+            elif isinstance(message, AttemptProgressed):
+                # Only the latest counts, at the place of the first.
+                place = progress.setdefault(message.lease, len(messages))
+                if place < len(messages):
+                    messages[place] = message
+                    continue
+            messages.append(message)
+        return tuple(messages)
+
+    def _grant(self) -> None:
+        if not self._connected or self._draining:
+            return
+        missing = self.pool.wanted - len(self.pool.leases) - self._credit
+        if missing > 0:
+            self._credit += missing
+            self._outbox.append(CreditGrant(attempts=missing))

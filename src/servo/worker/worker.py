@@ -1,0 +1,201 @@
+"""A worker: the session, the pool and the log buffer, joined."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from servo._version import __version__
+from servo.client.transport import Address, call_metadata
+from servo.types.ids import WorkerId
+from servo.worker.connection import Doorbell, Endpoint, hold
+from servo.worker.log_buffer import MAX_BYTES, LogBuffer
+from servo.worker.pool import Pool
+from servo.worker.runner_process import RunnerCommand
+from servo.worker.session import Identity, Session
+
+__all__ = ["Worker", "WorkerConfig"]
+
+_FLUSH_SECONDS: Final = 0.05
+_SETTLE_POLL_SECONDS: Final = 0.02
+_END_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """What a worker is told.
+
+    Attributes:
+        url: The control plane, ``grpc://HOST:PORT``.
+        api_key: The key for it; may be empty.
+        project: The project's root.
+        import_roots: Directories from which user modules are imported.
+        data_root: Where data lies; ``.servo/data`` in the project when left out.
+        slots: Attempts at once; one for each core when left out.
+        tenant_id: Tenant that the worker serves.
+        workspace_id: Workspace that the worker serves.
+        code_version_id: The version of the user code that it announces.
+        settle_timeout: How long a worker that was asked to stop waits, once its attempts have
+            ended, for the control plane to confirm their results.
+        log_buffer_bytes: Memory that lines may take which the control plane has not confirmed;
+            what exceeds it is counted in the log instead of kept.
+    """
+
+    url: str
+    api_key: str = ""
+    project: Path
+    import_roots: tuple[Path, ...] = ()
+    data_root: Path | None = None
+    slots: int = 0
+    tenant_id: str = "default"
+    workspace_id: str = "default"
+    code_version_id: str = ""
+    settle_timeout: timedelta = timedelta(seconds=10)
+    log_buffer_bytes: int = MAX_BYTES
+
+
+class Worker:
+    """Executes attempts for a control plane until it is told to stop.
+
+    No user code runs in this process, so nothing that user code does can delay a heartbeat.
+
+    Args:
+        config: What it is told.
+
+    Raises:
+        ConfigurationError: The address of the control plane makes no sense.
+    """
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        Address.parse(config.url)
+        self._endpoint = Endpoint(
+            url=config.url,
+            metadata=call_metadata(
+                api_key=config.api_key,
+                tenant_id=config.tenant_id,
+                workspace_id=config.workspace_id,
+                source="worker",
+            ),
+        )
+        self._session: Session | None = None
+        self._pool: Pool | None = None
+        self._stopped = asyncio.Event()
+        self._draining = False
+        self._settling: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Work until `drain` or `kill`.
+
+        Raises:
+            ServoError: The control plane refuses the worker for good, or the processes that run
+                user code cannot be started.
+        """
+        config = self._config
+        loop = asyncio.get_running_loop()
+        wake = Doorbell()
+        slots = config.slots or os.cpu_count() or 1
+        identity = Identity(
+            worker_id=WorkerId.generate(),
+            servo_version=__version__,
+            code_version_id=config.code_version_id,
+            slots=slots,
+            host_name=socket.gethostname(),
+            process_id=os.getpid(),
+        )
+        session = Session(identity, wake.ring)
+
+        def flush_soon() -> None:
+            loop.call_later(_FLUSH_SECONDS, logs.flush)
+
+        logs = LogBuffer(session.post, flush_soon, max_bytes=self._config.log_buffer_bytes)
+        command = RunnerCommand(
+            project=config.project,
+            data_root=config.data_root or config.project / ".servo" / "data",
+            import_roots=config.import_roots or (config.project,),
+        )
+        pool = Pool(slots=slots, command=command, logs=logs, report=session.post)
+        session.attach(pool, logs)
+        self._session, self._pool = session, pool
+        if self._draining:
+            return
+        await self._serve(pool.run(), hold(session, self._endpoint, wake))
+
+    async def _serve(self, *parts: Coroutine[Any, Any, None]) -> None:
+        tasks = [asyncio.create_task(part) for part in parts]
+        stopped: asyncio.Task[Any] = asyncio.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not stopped.done():
+                for task in tasks:
+                    if task.done():
+                        _reraise(task)
+            # What runs was ended; its processes are given a moment to be gone.
+            if self._pool is not None:
+                self._pool.close()
+            await asyncio.wait([tasks[0]], timeout=_END_SECONDS)
+        finally:
+            for task in (*tasks, stopped):
+                task.cancel()
+            await asyncio.gather(*tasks, stopped, return_exceptions=True)
+
+    def drain(self) -> None:
+        """Finish the attempts that run, give back those that wait, and make `run` return."""
+        if self._draining:
+            return
+        self._draining = True
+        if self._session is None:
+            return
+        self._session.drain()
+        self._settling = asyncio.create_task(self._settle(self._session))
+
+    def kill(self) -> None:
+        """End the attempts that run, without results, and make `run` return at once."""
+        self._draining = True
+        if self._pool is not None:
+            self._pool.kill()
+        self._stopped.set()
+
+    def reload(self) -> None:
+        """Have changed user code loaded: fresh processes for the attempts to come."""
+        if self._pool is not None:
+            self._pool.restart()
+
+    def handle_signals(self) -> None:
+        """Make the first SIGTERM or SIGINT drain, the second one kill, and SIGHUP reload."""
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            if self._draining:
+                self.kill()
+            else:
+                self.drain()
+
+        loop.add_signal_handler(signal.SIGTERM, stop)
+        loop.add_signal_handler(signal.SIGINT, stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+
+    async def _settle(self, session: Session) -> None:
+        await session.pool.wait_idle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._config.settle_timeout.total_seconds()):
+                while not session.is_settled:
+                    await asyncio.sleep(_SETTLE_POLL_SECONDS)
+        self._stopped.set()
+
+
+def _reraise(task: asyncio.Task[None]) -> None:
+    error = task.exception()
+    # The pool's slots form a group; the first error says it all.
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if error is not None:
+        raise error
