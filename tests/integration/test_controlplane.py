@@ -577,6 +577,29 @@ async def test_an_active_run_goes_on_after_a_restart_with_its_leases(path: Path)
 
 
 @sync
+async def test_a_full_disk_refuses_what_it_cannot_record_and_nothing_is_lost(path: Path) -> None:
+    async with plane(path, lease=1) as (served, caller), at_work(ScriptedWorker(caller)):
+        await caller.deploy(CHAIN)
+        before = await caller.create_run("raw.a")
+        await caller.watch(before.run.run_id)
+        served.store.limit_size(1)
+        with pytest.raises(errors.FilesystemError, match="nothing was recorded"):
+            for _ in range(50):
+                await caller.create_run("*")
+        served.store.limit_size(0)
+        listed = (await caller.call(rpc.LIST_RUNS, ListRunsRequest())).runs
+        async with at_work(ScriptedWorker(caller)):
+            after = await caller.create_run("*")
+            for run in (*listed, after.run):
+                await caller.watch(run.run_id)
+        found = await caller.get_run(after.run.run_id)
+        assert found.state is RunState.SUCCEEDED
+        assert (await caller.get_run(before.run.run_id)).state is RunState.SUCCEEDED
+        sequences = [e.sequence for e in await caller.watch(after.run.run_id) if e.sequence]
+        assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
+
+
+@sync
 async def test_two_control_planes_cannot_use_one_database(path: Path) -> None:
     async with plane(path):
         with pytest.raises(errors.ConfigurationError, match=f"process {os.getpid()}"):

@@ -43,7 +43,7 @@ def test_a_lazy_handle_is_found() -> None:
 
 
 def test_a_key_without_literal_is_found() -> None:
-    def function(ctx, events: 'AssetIn["raw.events"]'): ...  # type: ignore[no-untyped-def,name-defined]  # as users who run no type checker write it  # noqa: F821, UP037  # likewise
+    def function(ctx, events: 'AssetIn["raw.events"]'): ...  # type: ignore[no-untyped-def,name-defined]  # as users who run no type checker write it  # noqa: F821  # likewise
 
     assert only(function).key == AssetKey("raw", "events")
 

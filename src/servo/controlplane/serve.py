@@ -49,6 +49,13 @@ class ControlPlane:
         self._server: grpc.aio.Server | None = None
 
     @property
+    def store(self) -> SqliteStore:
+        """The store of a control plane that was started."""
+        if self._store is None:
+            raise RuntimeError("the control plane was not started")
+        return self._store
+
+    @property
     def active_runs(self) -> int:
         """The number of runs that have not ended."""
         return self._plane.active_runs if self._plane else 0

@@ -40,6 +40,7 @@ from servo.types.runs import RunState
 _T = TypeVar("_T")
 
 _Row = dict[str, Any]
+_MAX_PAGES = 2**32 - 2
 ALL_ROWS = -1
 """The limit that means no limit, as SQLite has it."""
 
@@ -58,6 +59,8 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        text = resources.files("servo.controlplane.store").joinpath("queries.sql").read_text()
+        self._sql: Any = aiosql.from_str(text, "sqlite3", mandatory_parameters=False)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = files.lock(path)
@@ -65,18 +68,17 @@ class SqliteStore:
             self._writer = files.connect(path)
             self._reader = files.connect(path)
             self._reader.execute("PRAGMA query_only = ON")
+            new_id = DeploymentId.generate()
+            self._sql.put_store_value(self._writer, name="store_id", value=new_id)
         except (OSError, sqlite3.Error) as exc:
             raise errors.FilesystemError(
                 f"cannot open the database {str(path)!r}: {exc}; check the disk and the rights "
                 "on its folder",
                 code="DATABASE_UNUSABLE",
             ) from exc
-        text = resources.files("servo.controlplane.store").joinpath("queries.sql").read_text()
-        self._sql: Any = aiosql.from_str(text, "sqlite3", mandatory_parameters=False)
+        self.store_id: str = self._sql.store_value(self._writer, name="store_id")
         self._write_thread = ThreadPoolExecutor(1, "servo-store-writer")
         self._read_thread = ThreadPoolExecutor(1, "servo-store-reader")
-        self._sql.put_store_value(self._writer, name="store_id", value=DeploymentId.generate())
-        self.store_id: str = self._sql.store_value(self._writer, name="store_id")
 
     def close(self) -> None:
         """Finish the write under way and give the file back."""
@@ -87,6 +89,10 @@ class SqliteStore:
         os.close(self._lock)
 
     # -- writing --------------------------------------------------------------------------
+
+    def limit_size(self, max_pages: int) -> None:
+        """Let the database grow to so many pages of 4 KB and no further; 0 lifts the limit."""
+        self._writer.execute(f"PRAGMA max_page_count = {max_pages or _MAX_PAGES}")
 
     async def write(self, batch: Batch) -> None:
         """Write a batch and wait until it is durable; all of it, or nothing.

@@ -1,0 +1,1 @@
+"""The assets of the nycflights project, one module per layer: raw, staging, mart."""

@@ -1,0 +1,1 @@
+"""The command line: ``servo`` and ``servo-gen``, one module for each noun."""

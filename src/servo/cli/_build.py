@@ -1,0 +1,33 @@
+"""From the project's source to a control plane."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from servo.client import Client
+    from servo.manifest import AssetManifest, Project
+    from servo.types.requests import DeployResponse
+
+
+def deploy(project: Project, client: Client, manifest: AssetManifest) -> DeployResponse:
+    """Deploy a manifest; the server's ids win and go to the lockfile."""
+    from servo.manifest import Lockfile, extract_git_context
+
+    answer = client.deployments.deploy(
+        manifest.stamped(deployed_by=_user(), git=extract_git_context(project.root))
+    )
+    if answer.asset_ids:
+        lockfile = Lockfile.load(project.lockfile_path)
+        if lockfile.update_from_server(answer.asset_ids):
+            lockfile.save()
+    return answer
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # Containers often run under a number that has no name.
+        return ""

@@ -1,0 +1,85 @@
+"""``servo logs``: what the attempts of a run wrote."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from servo.cli import _partitions, _runs
+from servo.cli._session import Session, pass_session
+from servo.types.logs import LogBatch, LogLine, LogStream
+
+if TYPE_CHECKING:
+    from servo.client import Client
+
+_COLORS: Final = {LogStream.STDERR: "yellow", LogStream.LOG: "cyan"}
+_LEVEL_COLORS: Final = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+
+
+@click.command()
+@click.argument("run_id")
+@click.option(
+    "--task",
+    default="",
+    metavar="TASK",
+    help="Only this asset (`mart.sales`), task (`mart.sales[date=2013-01-05]`) or task id.",
+)
+@click.option("--follow", "-f", is_flag=True, help="Wait for more until the run ends.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object for each line written."
+)
+@pass_session
+def logs(session: Session, run_id: str, task: str, follow: bool, as_json: bool) -> None:
+    """Show what the attempts of a run wrote: stdout, stderr and ctx.log.
+
+    RUN_ID is the id of a run, a unique beginning of it, or `latest`.
+    """
+    with session.connect() as connection:
+        client = connection.client
+        found = _runs.resolve(client, run_id)
+        labels = _labels(client, found)
+        for batch in client.logs.read(found, task=task, follow=follow):
+            label = labels.get(batch.task_id, batch.task_id)
+            for line in batch.lines:
+                click.echo(_json(label, batch, line) if as_json else _text(label, batch, line))
+
+
+def _labels(client: Client, run_id: str) -> dict[str, str]:
+    return {
+        task.task_id: _partitions.label(task.asset_key, task.partition_key)
+        for task in client.runs.get(run_id).tasks
+    }
+
+
+def _text(label: str, batch: LogBatch, line: LogLine) -> str:
+    attempt = f"#{batch.attempt}" if batch.attempt > 1 else ""
+    head = click.style(f"{label}{attempt} {line.stream}", fg=_COLORS.get(line.stream, "green"))
+    level = ""
+    if line.level:
+        level = click.style(line.level, fg=_LEVEL_COLORS.get(line.level)) + " "
+    cut = click.style(" [cut: the line was too long]", dim=True) if line.truncated else ""
+    gap = ""
+    if line.dropped_after:
+        gap = click.style(
+            f"\n{label}{attempt} [{line.dropped_after} lines were dropped here: written too fast]",
+            fg="yellow",
+        )
+    return f"{head} | {level}{line.text}{cut}{gap}"
+
+
+def _json(label: str, batch: LogBatch, line: LogLine) -> str:
+    document = {
+        "attempt": batch.attempt,
+        "droppedAfter": line.dropped_after,
+        "level": line.level,
+        "number": line.number,
+        "stream": str(line.stream),
+        "task": label,
+        "taskId": batch.task_id,
+        "text": line.text,
+        "truncated": line.truncated,
+        "writtenAt": None if line.written_at is None else line.written_at.isoformat(),
+    }
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,179 @@
+"""``servo status``: recent runs, or one run with its tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from servo.cli import _follow, _output, _partitions, _report, _runs
+from servo.cli._run_view import RunView
+from servo.cli._session import Session, pass_session
+from servo.types.records import Run, Task
+from servo.types.runs import RunState, TaskState
+
+if TYPE_CHECKING:
+    from servo.client import Client
+
+_ALL_TASKS_UP_TO: Final = 30
+_WATCH_INTERVAL: Final = 1.0
+
+
+@click.command()
+@click.argument("run_id", required=False)
+@click.option("--watch", is_flag=True, help="Follow until the run ends, or until Ctrl-C.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Runs to show."
+)
+@_output.json_option
+@pass_session
+def status(
+    session: Session, run_id: str | None, watch: bool, limit: int, as_json: bool
+) -> int | None:
+    """Show recent runs, or one run and its tasks.
+
+    RUN_ID is the id of a run, a unique beginning of it, or `latest`. With --watch the command
+    ends with the run, and exits 1 if it failed.
+    """
+    with session.connect() as connection:
+        client = connection.client
+        if run_id is not None:
+            return _one(client, _runs.resolve(client, run_id), watch=watch, as_json=as_json)
+        if watch and not as_json:
+            _watch_list(client, limit)
+        else:
+            _list(client, limit, as_json=as_json)
+    return None
+
+
+def _list(client: Client, limit: int, *, as_json: bool) -> None:
+    runs = list(islice(client.runs.list(), limit))
+    if as_json:
+        from servo.types.requests import ListRunsResponse
+
+        _output.print_json(ListRunsResponse(runs=tuple(runs)))
+    elif not runs:
+        click.echo("No runs yet. Start one: servo run '*' --all-partitions")
+    else:
+        _print_runs(runs)
+
+
+def _watch_list(client: Client, limit: int) -> None:
+    try:
+        while True:
+            click.clear()
+            _list(client, limit, as_json=False)
+            time.sleep(_WATCH_INTERVAL)
+    except KeyboardInterrupt:
+        return
+
+
+def _print_runs(runs: Sequence[Run]) -> None:
+    _output.table(
+        ("run", "state", "created", ">took", ">tasks", ">ok", ">failed", ">skipped", "selection"),
+        (
+            (
+                run.run_id,
+                str(run.state),
+                _output.when(run.created_at),
+                _output.elapsed(run.started_at or run.created_at, run.finished_at),
+                str(run.counts.total),
+                str(run.counts.succeeded),
+                str(run.counts.failed),
+                str(run.counts.skipped),
+                " ".join(run.selection),
+            )
+            for run in runs
+        ),
+    )
+
+
+def _one(client: Client, run_id: str, *, watch: bool, as_json: bool) -> int:
+    run = client.runs.get(run_id)
+    if watch and not run.state.is_terminal:
+        view = RunView(run)
+        try:
+            with _follow.display(view, quiet=as_json) as display:
+                for event in client.runs.watch(run_id, after_sequence=view.sequence):
+                    display.changed(view.apply(event))
+        except KeyboardInterrupt:
+            _output.note(f"Run {run_id} goes on.")
+            return 130
+        run = client.runs.get(run_id)
+    if as_json:
+        _output.print_json(run)
+    else:
+        _print_run(run)
+    failed = run.state.is_terminal and run.state is not RunState.SUCCEEDED
+    return 1 if watch and failed else 0
+
+
+def _print_run(run: Run) -> None:
+    click.echo(f"Run {run.run_id}  {_output.state(str(run.state))}  {run.reason}".rstrip())
+    facts = (
+        ("selection", " ".join(run.selection)),
+        ("run key", run.run_key),
+        ("deployment", run.deployment_id),
+        ("created", _output.when(run.created_at)),
+        ("took", _output.elapsed(run.started_at, run.finished_at)),
+    )
+    for name, value in facts:
+        if value:
+            click.echo(f"  {name:<11} {value}")
+    click.echo()
+    if len(run.tasks) <= _ALL_TASKS_UP_TO:
+        _print_tasks(run.tasks)
+    else:
+        _report.print_assets(RunView(run))
+        remarkable = [task for task in run.tasks if task.state in _REMARKABLE]
+        if remarkable:
+            click.echo()
+            _print_tasks(remarkable[:_ALL_TASKS_UP_TO])
+            if len(remarkable) > _ALL_TASKS_UP_TO:
+                rest = _output.count(len(remarkable) - _ALL_TASKS_UP_TO, "more task")
+                click.echo(f"and {rest}: servo status {run.run_id} --json")
+
+
+_REMARKABLE: Final = frozenset(
+    {
+        TaskState.RUNNING,
+        TaskState.DISPATCHED,
+        TaskState.RETRY_WAIT,
+        TaskState.FAILED,
+        TaskState.CANCELLED,
+        TaskState.SKIPPED,
+    }
+)
+
+
+def _print_tasks(tasks: Sequence[Task]) -> None:
+    _output.table(
+        ("task", "state", ">attempt", ">took", ">rows", "why"),
+        (
+            (
+                _partitions.label(task.asset_key, task.partition_key),
+                str(task.state),
+                str(task.attempt or ""),
+                _output.elapsed(task.started_at, task.finished_at),
+                _rows(task),
+                _why(task),
+            )
+            for task in tasks
+        ),
+    )
+
+
+def _rows(task: Task) -> str:
+    made = task.materialization
+    return "" if made is None or made.row_count is None else f"{made.row_count:,}"
+
+
+def _why(task: Task) -> str:
+    if task.failure is not None and task.state is not TaskState.SUCCEEDED:
+        return f"{task.failure.category}: {task.failure.message}"
+    if task.progress is not None and not task.state.is_terminal:
+        return task.progress.message
+    return task.reason

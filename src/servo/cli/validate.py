@@ -1,0 +1,40 @@
+"""``servo validate``: is the project in order?"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from servo.cli import _output
+from servo.cli._session import Session, pass_session
+
+
+@click.command()
+@_output.json_option
+@pass_session
+def validate(session: Session, as_json: bool) -> None:
+    """Import the project's modules and check its assets; writes nothing.
+
+    Every problem is listed: modules that cannot be imported, unknown upstreams, cycles,
+    impossible mappings. Exits with 2 if there is one.
+    """
+    from servo.manifest import build_project
+
+    manifest = build_project(session.project, frozen=False, write_lockfile=False)
+    partitioned = sum(item.partitioning.is_partitioned for item in manifest.assets)
+    checks = sum(len(item.checks) for item in manifest.assets)
+    if as_json:
+        document = {
+            "assets": len(manifest.assets),
+            "checks": checks,
+            "contentFingerprint": manifest.fingerprint(),
+            "partitioned": partitioned,
+            "project": session.project.name,
+        }
+        click.echo(json.dumps(document, sort_keys=True, separators=(",", ":")))
+        return
+    click.echo(
+        f"{session.project.name} is in order: {_output.count(len(manifest.assets), 'asset')} "
+        f"({partitioned} partitioned), {_output.count(checks, 'check')}."
+    )

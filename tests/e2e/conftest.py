@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from servo_project import ServoProject
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[ServoProject]:
+    """An empty project, and `servo` in it."""
+    root = tmp_path / "shop"
+    (root / "assets").mkdir(parents=True)
+    (root / "pyproject.toml").write_text("[tool.servo]\n")
+    found = ServoProject(root)
+    yield found
+    found.close()
