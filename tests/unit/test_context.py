@@ -94,7 +94,7 @@ def test_the_configuration_is_read_only() -> None:
         (None, None),
         (io.BytesIO(), None),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_rows_are_counted_where_the_data_can_tell(data: object, count: int | None) -> None:
     assert AssetContext().output(data).row_count == count
