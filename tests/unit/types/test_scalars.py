@@ -100,7 +100,11 @@ def test_numpy_scalars_are_told_apart() -> None:
             ScalarValue.from_value(value)
 
 
-@pytest.mark.parametrize("value", [[], {}, b"x", object(), 1j, Fraction(1, 2), Array()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value",
+    [[], {}, b"x", object(), 1j, Fraction(1, 2), Array()],
+    ids=lambda value: type(value).__name__,
+)
 def test_another_type_is_refused_by_name(value: object) -> None:
     with pytest.raises(TypeError, match=type(value).__name__):
         ScalarValue.from_value(value, dimension="d")
