@@ -153,8 +153,9 @@ class RunnerProcess:
             os.killpg(self._process.pid, number)
 
     async def stop(self) -> None:
-        """End the process: let it end by itself if it is idle, then by force."""
-        if self.attempt is None and self.is_alive:
+        """End the process: let it end by itself if it is idle, otherwise by force."""
+        # One that has not come up yet does not listen, and has nothing to lose.
+        if self.attempt is None and self.is_alive and self.ready.done():
             with contextlib.suppress(OSError):
                 self._channel.shutdown(socket.SHUT_WR)
             with contextlib.suppress(TimeoutError):
