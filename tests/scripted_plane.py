@@ -107,8 +107,8 @@ class ScriptedPlane:
             try:
                 await asyncio.wait_for(self._changed.wait_for(lambda: bool(condition())), timeout)
             except TimeoutError:
-                heard = self.heard[-20:]
-                raise AssertionError(f"{what} did not come true; heard {heard!r}") from None
+                heard = repr(self.heard[-20:])[:4000]
+                raise AssertionError(f"{what} did not come true; heard {heard}") from None
         return condition()
 
     async def result(self, lease: Lease, *, timeout: float = 20.0) -> AttemptFinished:

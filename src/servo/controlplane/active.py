@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.machine import RunMachine
 from servo.controlplane.mapping import Edge, Scope
 from servo.types.keys import AssetKey
+from servo.types.records import Run
 from servo.types.requests import CreateRunRequest
 
 
@@ -37,12 +38,17 @@ class ActiveRun:
         self.catalog = catalog
         self.scope = scope
         self.tokens = [0] * len(machine.tasks)
+        self.last_sequence = machine.run.last_sequence
         self._edges: dict[AssetKey, list[Edge]] = {}
 
     @property
     def run_id(self) -> str:
         """The id of the run."""
         return self.machine.run.run_id
+
+    def snapshot(self) -> Run:
+        """Return the run as it is now, with its counts and without its tasks."""
+        return replace(self.machine.snapshot(), last_sequence=self.last_sequence)
 
     def edges(self, key: AssetKey) -> list[Edge]:
         """Return what an asset reads."""

@@ -59,6 +59,7 @@ class Journal:
             self._pending.clear()
             batch, self.batch = self.batch, Batch()
             if not batch.is_empty:
+                batch.settle()
                 await self._write(batch)
                 if not self.batch.is_empty:
                     self._pending.set()

@@ -220,12 +220,12 @@ class Workspace:
                 self._remember(change.materialization, sequence)
             task = run_machine.tasks[index]
             batch.tasks[run_id, index] = (task, active.tokens[index])
-        run = replace(run_machine.snapshot(), last_sequence=self._sequence)
-        run_machine.run = run
-        batch.runs[run_id] = run
+        active.last_sequence = self._sequence
+        # Counting is for the row that is written, once a commit and not once a change.
+        batch.runs[run_id] = active.snapshot
         if stopping:
-            self._cancel_attempts(active, run.reason)
-        if run.state.is_terminal:
+            self._cancel_attempts(active, run_machine.run.reason)
+        if run_machine.is_over:
             self._retire(active)
         batch.after.append(partial(self.signals.announce, run_id))
 
@@ -263,7 +263,7 @@ class Workspace:
             batch.tasks[run.run_id, index] = (task, 0)
         self._record(active, active.machine.start(now), now)
         self.dispatch()
-        return active.machine.run
+        return active.snapshot()
 
     def cancel(self, run_id: str, reason: str) -> Run | None:
         """Ask an active run to stop; `None` when it is not active."""
@@ -272,7 +272,7 @@ class Workspace:
             return None
         now = _now()
         self._record(active, active.machine.cancel(reason, now), now)
-        return active.machine.run
+        return active.snapshot()
 
     def _cancel_attempts(self, active: ActiveRun, reason: str) -> None:
         for index in active.machine.indices(*_ON_WORKER):

@@ -60,13 +60,15 @@ class Batch:
     """The changes of one commit, over all workspaces.
 
     Attributes:
+        runs: What makes the row of each run that changed; called once, by `settle`.
         after: Called in the event loop when the batch is durable.
         failed: Called with the error instead when it is not, and never will be.
     """
 
     events: list[tuple[int, Event]] = field(default_factory=list)
     new_runs: list[tuple[int, NewRun]] = field(default_factory=list)
-    runs: dict[str, Run] = field(default_factory=dict)
+    runs: dict[str, Callable[[], Run]] = field(default_factory=dict)
+    run_rows: dict[str, Run] = field(default_factory=dict)
     tasks: dict[tuple[str, int], tuple[Task, int]] = field(default_factory=dict)
     deployments: list[tuple[int, NewDeployment]] = field(default_factory=list)
     materializations: list[tuple[int, int, Materialization]] = field(default_factory=list)
@@ -75,6 +77,10 @@ class Batch:
     chunks: list[tuple[int, bytes, bytes]] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
     failed: list[Callable[[Exception], None]] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Fix what is to be written; nothing may be added afterwards."""
+        self.run_rows = {run_id: make() for run_id, make in self.runs.items()}
 
     @property
     def is_empty(self) -> bool:

@@ -158,10 +158,10 @@ class SqliteStore:
                     for workspace, event in batch.events
                 ],
             )
-        if batch.runs:
+        if batch.run_rows:
             rows = [
                 {"run_id": run_id, "state": run.state.value, "record": encode(run)}
-                for run_id, run in batch.runs.items()
+                for run_id, run in batch.run_rows.items()
             ]
             sql.update_runs(db, rows)
         if batch.tasks:
