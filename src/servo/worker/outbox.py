@@ -86,12 +86,13 @@ class Outbox:
             messages = self._take()
             if messages:
                 self._send(messages)
+            # Before the result is out: the next attempt may begin as soon as it is.
+            self._lease = None
             try:
                 self._send([finished])
             except errors.InvalidArgumentError as exc:
                 # Text from user code (metadata, names of columns) may be none that can be sent.
                 self._send([replace(finished, outcome=failure_of(exc), checks=())])
-        self._lease = None
 
     def _soon(self) -> None:
         if self._thread is None:
