@@ -51,6 +51,7 @@ class Caller:
     """Calls the RPCs of a control plane over a real channel."""
 
     def __init__(self, url: str, *, key: str = KEY, **identity: str) -> None:
+        self.url = url
         self.channel = grpc.aio.insecure_channel(url.removeprefix("grpc://"))
         self.metadata = (
             ("authorization", f"Bearer {key}"),

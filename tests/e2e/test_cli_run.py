@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -198,6 +200,31 @@ def test_a_killed_control_plane_goes_on_with_the_run(project: ServoProject) -> N
     run = project.ok("status", run_id, "--watch", "--json").json
     assert run["state"] == "RUN_STATE_SUCCEEDED", project.host_log
     assert [task["state"] for task in run["tasks"]] == ["TASK_STATE_SUCCEEDED"]
+
+
+def test_a_killed_worker_is_replaced_and_its_task_made_again(project: ServoProject) -> None:
+    project.write("assets/shop.py", SLOW.replace("range(600)", "range(20)"))
+    project.environ["SERVO_LEASE_SECONDS"] = "1"
+    running = project.start("run", "raw.slow", "--json")
+    wait_until((project.root / "started").exists, "the task starts")
+    os.kill(worker_of(project), signal.SIGKILL)
+    done = project.finish(running)
+    assert done.code == 0, f"{done}\n{project.host_log}"
+    (task,) = done.json["tasks"]
+    assert (task["state"], task["attempt"]) == ("TASK_STATE_SUCCEEDED", 2)
+
+
+def worker_of(project: ServoProject) -> int:
+    """Find the process of the project's worker: a child of its host."""
+    server = project.server
+    assert server is not None
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == server["pid"] and b"servo.worker" in (entry / "cmdline").read_bytes():
+                    return int(entry.name)
+    raise AssertionError("the host has no worker")
 
 
 def test_two_commands_at_once_share_one_control_plane(project: ServoProject) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from plane_kit import KEY, Caller, ScriptedWorker, at_work, plane, succeed
 from servo import _wire, errors
+from servo.client import Client
 from servo.types import (
     AssetDefinition,
     AssetDependency,
@@ -41,6 +42,7 @@ from servo.types.requests import (
     AllPartitions,
     CancelRunRequest,
     DeployRequest,
+    DeployResponse,
     DiffDeploymentsRequest,
     FindMissingChunksRequest,
     GetAssetRequest,
@@ -392,6 +394,34 @@ async def test_a_known_key_keeps_its_id_and_a_renamed_asset_its_history(path: Pa
         assert [m.run_id for m in made] == [created.run.run_id]
         diff = await caller.call(rpc.DIFF_DEPLOYMENTS, DiffDeploymentsRequest())
         assert [change.kind for change in diff.changes] == [AssetChangeKind.RENAMED]
+
+
+@sync
+async def test_a_manifest_of_50_000_assets_is_deployed_in_messages_of_stock_size(
+    path: Path,
+) -> None:
+    assets = [asset(f"ns{n // 1000:02}.asset_{n:06}") for n in range(50_000)]
+    edited = [*assets[:777], replace(assets[777], description="edited"), *assets[778:]]
+    sent: list[int] = []
+
+    def deploy(url: str, content: list[AssetDefinition]) -> DeployResponse:
+        with Client(url, api_key=KEY) as client:
+            # The client and the server keep gRPC's own limit of 4 MB for a message.
+            manifest = ManifestContents(assets=tuple(content))
+            return client.deployments.deploy(
+                manifest, on_progress=lambda _, all_: sent.append(all_)
+            )
+
+    async with plane(path) as (_, caller):
+        first = await asyncio.to_thread(deploy, caller.url, assets)
+        assert first.deployment is not None
+        assert (first.created, first.deployment.asset_count) == (True, 50_000)
+        assert sent[-1] > 2_000_000
+        sent.clear()
+        again = await asyncio.to_thread(deploy, caller.url, assets)
+        assert (again.created, sent) == (False, [])
+        await asyncio.to_thread(deploy, caller.url, edited)
+        assert sent[-1] < 64_000
 
 
 @sync

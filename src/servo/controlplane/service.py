@@ -157,7 +157,7 @@ class Service(Deployments):
                 code="RUN_NOT_FOUND",
                 context={"run_id": run_id},
             )
-        return found[0]
+        return found
 
     async def get_run(self, caller: Caller, request: GetRunRequest) -> GetRunResponse:
         """Return a run with a page of its tasks.

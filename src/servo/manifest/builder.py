@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from servo import errors
 from servo._introspect import function_of
 from servo.asset import Asset
+from servo.manifest._ahead import FingerprintsAhead
 from servo.manifest._garbage import paused_gc
 from servo.manifest.fingerprint import fingerprint_all
 from servo.manifest.git import extract_git_context
@@ -39,6 +40,7 @@ class ManifestBuilder:
         mint_ids: Whether assets that the lockfile does not know get a new id; otherwise they
             have none.
         root: The project's root, to which paths are relative; by default found from the files.
+        ahead: Fingerprints that were computed while the assets were imported.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class ManifestBuilder:
         lockfile: Lockfile | None = None,
         mint_ids: bool = True,
         root: str | Path | None = None,
+        ahead: FingerprintsAhead | None = None,
     ) -> None:
+        self._ahead = ahead
         self._tenant_id = tenant_id
         self._workspace_id = workspace_id
         self._deployed_by = deployed_by
@@ -71,7 +75,7 @@ class ManifestBuilder:
         ordered = sorted(assets, key=lambda asset: asset.key)
         root = self._root or _root_of(ordered)
         with paused_gc():
-            definitions = self._with_ids(_definitions(ordered, root))
+            definitions = self._with_ids(_definitions(ordered, root, self._ahead))
         return AssetManifest(
             tenant_id=self._tenant_id,
             workspace_id=self._workspace_id,
@@ -139,7 +143,9 @@ _FIELD_NAMES: Final[dict[type, tuple[str, ...]]] = {
 }
 
 
-def _definitions(assets: Sequence[Asset[..., Any]], root: Path | None) -> list[AssetDefinition]:
+def _definitions(
+    assets: Sequence[Asset[..., Any]], root: Path | None, ahead: FingerprintsAhead | None
+) -> list[AssetDefinition]:
     problems: list[str] = []
     plain: list[AssetDefinition] = []
     for asset in assets:
@@ -150,7 +156,7 @@ def _definitions(assets: Sequence[Asset[..., Any]], root: Path | None) -> list[A
     if problems:
         raise _definition_error(problems)
     paths = {path: _project_path(path, root) for path in {one.code.file_path for one in plain}}
-    fingerprints = fingerprint_all([asset.function for asset in assets])
+    fingerprints = fingerprint_all([asset.function for asset in assets], ahead=ahead)
     return [
         altered(
             one,

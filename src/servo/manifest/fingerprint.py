@@ -18,12 +18,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import CodeType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-__all__ = ["Fingerprint", "fingerprint_all", "fingerprint_node"]
+__all__ = ["Fingerprint", "Place", "fingerprint_all", "fingerprint_node", "index_decorated"]
 
 _DIGITS: Final = 16
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+Place = tuple[int, str]
+"""First line of a function, decorators included, and its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,13 @@ class Fingerprint:
     line_number: int
 
 
-def fingerprint_all(functions: Sequence[Callable[..., Any]]) -> list[Fingerprint]:
+class _Ahead(Protocol):
+    def find(self, path: str) -> Mapping[Place, Fingerprint] | None: ...
+
+
+def fingerprint_all(
+    functions: Sequence[Callable[..., Any]], *, ahead: _Ahead | None = None
+) -> list[Fingerprint]:
     """Fingerprint functions, parsing each of their source files once.
 
     A function wrapped with ``functools.wraps`` counts together with its wrappers, and the
@@ -47,25 +57,27 @@ def fingerprint_all(functions: Sequence[Callable[..., Any]]) -> list[Fingerprint
 
     Args:
         functions: The functions, in any order.
+        ahead: Knows the fingerprints of some files already.
 
     Returns:
         Their fingerprints, in the same order.
     """
     layers = [_layers(function) for function in functions]
-    wanted: dict[str, set[_Place]] = {}
+    wanted: dict[str, set[Place]] = {}
     for codes in layers:
         for code in codes:
             place = code.co_firstlineno, code.co_name
             wanted.setdefault(code.co_filename, set()).add(place)
-    known = {path: _index_file(path, places) for path, places in wanted.items()}
+    known: dict[str, Mapping[Place, Fingerprint]] = {}
+    for path, places in wanted.items():
+        found = None if ahead is None else ahead.find(path)
+        if found is None or not places <= found.keys():
+            found = _index_file(path, places)
+        known[path] = found
     return [_combined([_of_code(code, known[code.co_filename]) for code in one]) for one in layers]
 
 
-_Place = tuple[int, str]
-"""First line of a function, decorators included, and its name."""
-
-
-def _of_code(code: CodeType, known: Mapping[_Place, Fingerprint]) -> Fingerprint:
+def _of_code(code: CodeType, known: Mapping[Place, Fingerprint]) -> Fingerprint:
     found = known.get((code.co_firstlineno, code.co_name))
     return found if found is not None else Fingerprint(_fingerprint_code(code), 0)
 
@@ -90,7 +102,7 @@ def _layers(function: Callable[..., Any]) -> list[CodeType]:
     return codes
 
 
-def _index_file(path: str, wanted: set[_Place]) -> dict[_Place, Fingerprint]:
+def _index_file(path: str, wanted: set[Place]) -> dict[Place, Fingerprint]:
     """Fingerprint the wanted functions of one file; those that are not in its source are absent."""
     try:
         source = importlib.util.decode_source(Path(path).read_bytes())
@@ -98,7 +110,7 @@ def _index_file(path: str, wanted: set[_Place]) -> dict[_Place, Fingerprint]:
         tree = ast.parse(text, path)
     except (OSError, SyntaxError, ValueError):
         return {}  # <stdin>, an archive, or a file that changed since: the code object decides
-    found: dict[_Place, Fingerprint] = {}
+    found: dict[Place, Fingerprint] = {}
     for node in _functions(tree):
         first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
         place = moved.get(first, first), node.name
@@ -107,7 +119,20 @@ def _index_file(path: str, wanted: set[_Place]) -> dict[_Place, Fingerprint]:
     return found
 
 
-def _without_decorators(source: str, wanted: Iterable[_Place]) -> tuple[str, dict[int, int]]:
+def index_decorated(path: str) -> dict[Place, Fingerprint]:
+    """Fingerprint the decorated functions of a file; one that cannot be read has none."""
+    try:
+        tree = ast.parse(importlib.util.decode_source(Path(path).read_bytes()), path)
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return {
+        (node.decorator_list[0].lineno, node.name): Fingerprint(fingerprint_node(node), node.lineno)
+        for node in _functions(tree)
+        if node.decorator_list
+    }
+
+
+def _without_decorators(source: str, wanted: Iterable[Place]) -> tuple[str, dict[int, int]]:
     """Blank the decorators of some functions, which are most of what there is to parse.
 
     Decorators that could hold a line that looks like the function's ``def`` are left alone;

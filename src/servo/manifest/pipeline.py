@@ -8,7 +8,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from servo.manifest import graph
+from servo.manifest._ahead import FingerprintsAhead
 from servo.manifest._garbage import paused_gc
+from servo.manifest._source_files import source_files
 from servo.manifest.builder import ManifestBuilder, altered
 from servo.manifest.discovery import AssetDiscovery
 from servo.manifest.lockfile import Lockfile
@@ -57,6 +59,9 @@ def build_project(
     with contextlib.ExitStack() as stack, paused_gc():
         second = stack.enter_context(Verification(project)) if verify else None
         lockfile = Lockfile.load(project.lockfile_path, frozen=frozen)
+        # A second build keeps the other core busy already.
+        files = [] if verify else [file.path for file in source_files(project)]
+        ahead = stack.enter_context(FingerprintsAhead(files))
         assets = AssetDiscovery(project=project).discover()
         builder = ManifestBuilder(
             tenant_id=project.settings.tenant_id,
@@ -65,6 +70,7 @@ def build_project(
             lockfile=lockfile,
             mint_ids=False,
             root=project.root,
+            ahead=ahead,
         )
         manifest = builder.build(assets)
         graph.check(manifest)

@@ -69,17 +69,20 @@ SELECT record FROM events WHERE run_id = :run_id AND sequence > :after
 ORDER BY sequence LIMIT :limit;
 
 -- name: put_runs*!
-INSERT INTO runs (run_id, workspace, state, run_key, record, request, plan)
-VALUES (:run_id, :workspace, :state, :run_key, :record, :request, :plan);
+INSERT INTO runs (run_id, workspace, state, run_key, record)
+VALUES (:run_id, :workspace, :state, :run_key, :record);
+
+-- name: put_run_plans*!
+INSERT INTO run_plans (run_id, request, plan) VALUES (:run_id, :request, :plan);
 
 -- name: update_runs*!
 UPDATE runs SET state = :state, record = :record WHERE run_id = :run_id;
 
 -- name: run^
-SELECT record, request FROM runs WHERE workspace = :workspace AND run_id = :run_id;
+SELECT record FROM runs WHERE workspace = :workspace AND run_id = :run_id;
 
 -- name: run_by_key^
-SELECT record, request FROM runs WHERE workspace = :workspace AND run_key = :run_key;
+SELECT record FROM runs WHERE workspace = :workspace AND run_key = :run_key;
 
 -- name: runs_before
 SELECT record FROM runs WHERE workspace = :workspace AND run_id < :before
@@ -91,7 +94,7 @@ SELECT record FROM runs WHERE workspace = :workspace AND run_id < :before
 ORDER BY run_id DESC LIMIT :limit;
 
 -- name: active_runs
-SELECT record, request, plan FROM runs
+SELECT record, request, plan FROM runs JOIN run_plans USING (run_id)
 WHERE workspace = :workspace AND state IN ('pending', 'running', 'cancelling')
 ORDER BY run_id;
 

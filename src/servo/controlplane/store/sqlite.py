@@ -130,21 +130,20 @@ class SqliteStore:
         for workspace, new in batch.deployments:
             self._write_deployment(workspace, new.deployment, new.header, new.asset_ids)
         if batch.new_runs:
-            sql.put_runs(
-                db,
-                [
-                    {
-                        "run_id": new.run.run_id,
-                        "workspace": workspace,
-                        "state": new.run.state.value,
-                        "run_key": new.run.run_key,
-                        "record": encode(new.run),
-                        "request": encode(new.request),
-                        "plan": encode(new.plan),
-                    }
-                    for workspace, new in batch.new_runs
-                ],
-            )
+            rows = [
+                {
+                    "run_id": new.run.run_id,
+                    "workspace": workspace,
+                    "state": new.run.state.value,
+                    "run_key": new.run.run_key,
+                    "record": encode(new.run),
+                    "request": encode(new.request),
+                    "plan": encode(new.plan),
+                }
+                for workspace, new in batch.new_runs
+            ]
+            sql.put_runs(db, rows)
+            sql.put_run_plans(db, rows)
         if batch.events:
             sql.put_events(
                 db,
@@ -322,10 +321,10 @@ class SqliteStore:
         )
         return [_wire.decode(Deployment, row[0]) for row in rows]
 
-    async def run(self, workspace: int, run_id: str) -> tuple[Run, CreateRunRequest] | None:
-        """Return a run without tasks, and what was asked for."""
+    async def run(self, workspace: int, run_id: str) -> Run | None:
+        """Return a run without tasks."""
         row = await self._read(lambda sql, db: sql.run(db, workspace=workspace, run_id=run_id))
-        return (_wire.decode(Run, row[0]), _wire.decode(CreateRunRequest, row[1])) if row else None
+        return _wire.decode(Run, row[0]) if row else None
 
     async def run_by_key(self, workspace: int, run_key: str) -> Run | None:
         """Return the run that has a run key."""

@@ -55,15 +55,21 @@ CREATE TABLE runs (
     workspace INTEGER NOT NULL REFERENCES workspaces,
     state     TEXT    NOT NULL,
     run_key   TEXT    NOT NULL,
-    record    BLOB    NOT NULL,
-    request   BLOB    NOT NULL,
-    plan      BLOB    NOT NULL
+    record    BLOB    NOT NULL
 );
 
 CREATE INDEX runs_of_workspace ON runs (workspace, run_id);
 CREATE INDEX runs_active ON runs (workspace, state)
     WHERE state IN ('pending', 'running', 'cancelling');
 CREATE UNIQUE INDEX runs_by_key ON runs (workspace, run_key) WHERE run_key <> '';
+
+-- What a run was made from. Not part of its row: that is written with every commit, and SQLite
+-- writes a row as a whole.
+CREATE TABLE run_plans (
+    run_id  TEXT PRIMARY KEY REFERENCES runs,
+    request BLOB NOT NULL,
+    plan    BLOB NOT NULL
+);
 
 CREATE TABLE tasks (
     run_id     TEXT    NOT NULL REFERENCES runs,
