@@ -68,12 +68,17 @@ def shipped(wheel: Path) -> Iterator[str]:
         yield from archive.namelist()
 
 
-def test_the_wheel_ships_every_file_of_the_package(wheel: Path) -> None:
-    ours = {
-        f"servo/{path.relative_to(PACKAGE).as_posix()}"
-        for path in PACKAGE.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+def files(folder: Path, prefix: str) -> set[str]:
+    return {
+        f"{prefix}/{path.relative_to(folder).as_posix()}"
+        for path in folder.rglob("*")
+        if path.is_file() and not {"__pycache__", ".servo", ".mypy_cache"}.intersection(path.parts)
     }
+
+
+def test_the_wheel_ships_every_file_of_the_package_and_the_example(wheel: Path) -> None:
+    example = ROOT / "examples" / "nycflights"
+    ours = files(PACKAGE, "servo") | files(example, "servo/_examples/nycflights")
     theirs = {name for name in shipped(wheel) if not name.split("/")[0].endswith(".dist-info")}
     assert theirs == ours
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 
 from servo import _wire, errors
+from servo.controlplane.caller import Caller
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.plane import Plane
 from servo.controlplane.store.batch import NewDeployment
@@ -39,15 +40,6 @@ from servo.types.requests import (
 _DIGEST_BYTES = 32
 _NEWEST = "~"
 """Sorts after every ULID."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who calls: a tenant's workspace, through which kind of program."""
-
-    tenant_id: str
-    workspace_id: str
-    source: str = ""
 
 
 class Deployments:

@@ -13,6 +13,7 @@ from servo.controlplane.catalog import Catalog
 from servo.controlplane.journal import Journal
 from servo.controlplane.store.sqlite import SqliteStore
 from servo.controlplane.workspace import Workspace
+from servo.types.records import Run
 
 _LOG = logging.getLogger(__name__)
 
@@ -127,6 +128,19 @@ class Plane:
         self._catalogs.move_to_end(key)
         return found
 
+    async def chosen_catalog(self, workspace: Workspace, deployment_id: str) -> Catalog:
+        """Return the assets of a deployment, by default the current one.
+
+        Raises:
+            servo.errors.NotFoundError: There is no such deployment, or none at all.
+        """
+        wanted = deployment_id or workspace.current_deployment_id
+        if not wanted:
+            raise errors.NotFoundError(
+                "nothing is deployed yet; run `servo deploy` first", code="NO_DEPLOYMENT"
+            )
+        return await self.catalog(workspace, wanted)
+
     def keep_catalog(self, workspace: Workspace, catalog: Catalog) -> None:
         """Keep a catalog at hand, in place of the one that was used longest ago."""
         self._catalogs[workspace.number, catalog.deployment_id] = catalog
@@ -149,3 +163,19 @@ class Plane:
             await asyncio.sleep(TICK)
             for workspace in self._workspaces.values():
                 workspace.tick()
+
+
+async def stored_run(workspace: Workspace, run_id: str) -> Run:
+    """Return a run of a workspace as it is stored, without tasks.
+
+    Raises:
+        servo.errors.NotFoundError: There is no such run.
+    """
+    found = await workspace.store.run(workspace.number, run_id)
+    if found is None:
+        raise errors.NotFoundError(
+            f"there is no run {run_id!r}; `servo status` lists the runs",
+            code="RUN_NOT_FOUND",
+            context={"run_id": run_id},
+        )
+    return found

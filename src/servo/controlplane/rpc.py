@@ -17,7 +17,7 @@ import grpc.aio
 
 from servo import _wire, errors
 from servo._wire import METHODS, Method, MethodKind
-from servo.controlplane.deployments import Caller
+from servo.controlplane.caller import Caller
 from servo.controlplane.service import Service
 
 _LOG = logging.getLogger(__name__)

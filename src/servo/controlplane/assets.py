@@ -1,0 +1,114 @@
+"""The verbs of assets: what is deployed, and what was made of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from servo import errors
+from servo.controlplane.caller import Caller, page_number
+from servo.controlplane.catalog import Catalog
+from servo.controlplane.mapping import Scope
+from servo.controlplane.plane import Plane
+from servo.controlplane.workspace import Workspace
+from servo.types.keys import AssetKey
+from servo.types.requests import (
+    AssetSummary,
+    GetAssetRequest,
+    GetAssetResponse,
+    ListAssetsRequest,
+    ListAssetsResponse,
+    ListMaterializationsRequest,
+    ListMaterializationsResponse,
+)
+
+_MAX_PAGE = 1000
+_MAX_SEQUENCE = 2**63 - 1
+
+
+class Assets:
+    """The RPCs of ``AssetService``.
+
+    Args:
+        plane: What they act on.
+    """
+
+    def __init__(self, plane: Plane) -> None:
+        self.plane = plane
+
+    async def list_assets(self, caller: Caller, request: ListAssetsRequest) -> ListAssetsResponse:
+        """Return a page of the assets of the current deployment, sorted by key.
+
+        Raises:
+            servo.errors.NotFoundError: A selection names nothing, or nothing is deployed.
+        """
+        workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
+        catalog = await self.plane.chosen_catalog(workspace, "")
+        keys = catalog.select(request.selection) if request.selection else sorted(catalog.assets)
+        size = min(request.page_size or 500, _MAX_PAGE)
+        first = page_number(request.page_token)
+        page = keys[first : first + size]
+        more = str(first + size) if len(keys) > first + size else ""
+        found = [await self._summary(workspace, catalog, key) for key in page]
+        return ListAssetsResponse(assets=tuple(found), next_page_token=more)
+
+    async def get_asset(self, caller: Caller, request: GetAssetRequest) -> GetAssetResponse:
+        """Return one asset of the current deployment.
+
+        Raises:
+            servo.errors.NotFoundError: There is no such asset, or nothing is deployed.
+        """
+        workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
+        catalog = await self.plane.chosen_catalog(workspace, "")
+        catalog.get(request.key)
+        return GetAssetResponse(
+            asset=await self._summary(workspace, catalog, request.key),
+            downstream=tuple(catalog.downstream(request.key)),
+        )
+
+    async def _summary(self, workspace: Workspace, catalog: Catalog, key: AssetKey) -> AssetSummary:
+        asset_id = catalog.asset_id(key)
+        store = workspace.store
+        newest = await store.materializations(
+            workspace.number, asset_id, before=_MAX_SEQUENCE, limit=1
+        )
+        definition = catalog.assets[key]
+        try:
+            scope = Scope(datetime.now(UTC), workspace.tenant_id)
+            declared: int | None = scope.declared(definition).size
+        except errors.InvalidArgumentError:
+            declared = None  # open at the start: nobody can count the partitions
+        return AssetSummary(
+            definition=definition,
+            latest_materialization=newest[0][1] if newest else None,
+            materialized_partitions=await store.count_current_materializations(
+                workspace.number, asset_id
+            ),
+            declared_partitions=declared,
+        )
+
+    async def list_materializations(
+        self, caller: Caller, request: ListMaterializationsRequest
+    ) -> ListMaterializationsResponse:
+        """Return a page of materialisations, newest first.
+
+        Raises:
+            servo.errors.NotFoundError: There is no such asset, or nothing is deployed.
+        """
+        workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
+        catalog = await self.plane.chosen_catalog(workspace, "")
+        catalog.get(request.key)
+        size = min(request.page_size or 500, _MAX_PAGE)
+        before = page_number(request.page_token) or _MAX_SEQUENCE
+        partition = request.partition_key
+        found = await workspace.store.materializations(
+            workspace.number,
+            catalog.asset_id(request.key),
+            before=before,
+            limit=size + 1,
+            partition_key=None if partition is None else partition.to_canonical(),
+            latest_only=request.latest_only,
+        )
+        more = str(found[size - 1][0]) if len(found) > size else ""
+        return ListMaterializationsResponse(
+            materializations=tuple(made for _, made in found[:size]), next_page_token=more
+        )
