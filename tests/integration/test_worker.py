@@ -18,7 +18,9 @@ import pytest
 
 from scripted_plane import ScriptedPlane, dispatch_of
 from servo import errors
+from servo.types.keys import AssetKey
 from servo.types.logs import LogStream
+from servo.types.partition_keys import PartitionKey
 from servo.types.records import Failure
 from servo.types.runs import FailureCategory
 from servo.types.sessions import (
@@ -31,8 +33,10 @@ from servo.types.sessions import (
     CancelTask,
     DispatchReceived,
     Heartbeat,
+    InputPartition,
     Lease,
     LeaseRevoked,
+    TaskInput,
     WorkerDraining,
 )
 from servo.worker import Worker, WorkerConfig
@@ -292,6 +296,26 @@ def test_output_arrives_by_stream_in_order_and_complete(project: Path) -> None:
         (progress,) = plane.of(AttemptProgressed)
         assert (progress.progress.message, progress.progress.percentage) == ("working", 40)
         assert [(m.name, m.value) for m in plane.of(AttemptMetric)] == [("rows", 2.5)]
+
+    check(project, test)
+
+
+def test_a_dispatch_may_be_larger_than_a_stock_message(project: Path) -> None:
+    partitions = tuple(
+        InputPartition(
+            partition_key=PartitionKey({"number": number}),
+            materialization_id="01M7Y9N848E41D48Q16KD3C8SN",
+            path=f"raw/events/number={number}/data.parquet",
+        )
+        for number in range(60_000)
+    )
+    given = TaskInput(
+        parameter_name="events", upstream_key=AssetKey("raw", "events"), partitions=partitions
+    )
+
+    async def test(bench: Lab) -> None:
+        _, finished = await bench.run("noop", inputs=(given,))
+        assert isinstance(finished.outcome, AttemptSucceeded)
 
     check(project, test)
 

@@ -94,21 +94,30 @@ class Address:
 
 
 @overload
-def dial(url: str, *, aio: Literal[False] = False) -> grpc.Channel: ...
+def dial(
+    url: str, *, aio: Literal[False] = False, max_receive_bytes: int | None = None
+) -> grpc.Channel: ...
 @overload
-def dial(url: str, *, aio: Literal[True]) -> grpc.aio.Channel: ...
-def dial(url: str, *, aio: bool = False) -> grpc.Channel | grpc.aio.Channel:
+def dial(
+    url: str, *, aio: Literal[True], max_receive_bytes: int | None = None
+) -> grpc.aio.Channel: ...
+def dial(
+    url: str, *, aio: bool = False, max_receive_bytes: int | None = None
+) -> grpc.Channel | grpc.aio.Channel:
     """Open a channel; it connects with the first call.
 
     Args:
         url: ``grpc://HOST:PORT``, or ``grpcs://HOST:PORT`` for TLS with the system's authorities.
         aio: Whether the channel is for asyncio.
+        max_receive_bytes: The largest message that may arrive; grpc's own 4 MiB when left out.
 
     Raises:
         ConfigurationError: The URL is malformed.
     """
     address = Address.parse(url)
     options = [*CHANNEL_OPTIONS]
+    if max_receive_bytes is not None:
+        options.append(("grpc.max_receive_message_length", max_receive_bytes))
     if address.is_loopback:
         # A proxy from the environment cannot know this machine's ports.
         options.append(("grpc.enable_http_proxy", 0))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from servo.types.sessions import OpenSessionResponse, ServerMessage
+from servo.types.sessions import OpenSessionResponse, ServerMessage, TaskDispatch
 
-MAX_MESSAGES = 64
-"""The most messages in one response: a dispatch is about 1 KB, gRPC's limit is 4 MB."""
+MAX_BYTES = 1_000_000
+"""What one response holds at most, by estimate, unless one message alone is larger."""
+
+_MESSAGE_BYTES = 2_000
+_PARTITION_BYTES = 150
 
 
 class WorkerSession:
@@ -48,6 +51,23 @@ class WorkerSession:
             await self._wake.wait()
             self._wake.clear()
             while self._outgoing:
-                messages = self._outgoing[:MAX_MESSAGES]
-                del self._outgoing[:MAX_MESSAGES]
-                yield OpenSessionResponse(messages=tuple(messages))
+                yield OpenSessionResponse(messages=tuple(self._take()))
+
+    def _take(self) -> list[ServerMessage]:
+        """Take the next messages, as many as fit in one response and one at least."""
+        size = count = 0
+        for message in self._outgoing:
+            size += _estimate(message)
+            if count and size > MAX_BYTES:
+                break
+            count += 1
+        taken = self._outgoing[:count]
+        del self._outgoing[:count]
+        return taken
+
+
+def _estimate(message: ServerMessage) -> int:
+    if not isinstance(message, TaskDispatch):
+        return _MESSAGE_BYTES
+    partitions = sum(len(given.partitions) for given in message.inputs)
+    return _MESSAGE_BYTES + _PARTITION_BYTES * partitions

@@ -30,6 +30,8 @@ _MAX_DELAY_SECONDS: Final = 5.0
 _GOODBYE_SECONDS: Final = 2.0
 _COMPANY_SECONDS: Final = 0.003
 """How long a message that is not urgent may wait for others to be sent with it."""
+_MAX_DISPATCH_BYTES: Final = 256 * 1024 * 1024
+"""A dispatch names every partition that its task reads: 100,000 of them take about 10 MB."""
 # Trying again cannot help: somebody has to change something first.
 _FATAL: Final = (
     errors.PermissionDeniedError,
@@ -111,7 +113,7 @@ async def hold(session: Session, endpoint: Endpoint, wake: Doorbell) -> None:
 
 
 async def _connect(session: Session, endpoint: Endpoint, wake: Doorbell) -> None:
-    async with dial(endpoint.url, aio=True) as channel:
+    async with dial(endpoint.url, aio=True, max_receive_bytes=_MAX_DISPATCH_BYTES) as channel:
         call: Any = channel.stream_stream(_METHOD.path)(metadata=endpoint.metadata)
         try:
             await _write(call, [session.connect()])
