@@ -129,6 +129,9 @@ class Deployments:
         )
 
     async def _activate(self, workspace: Workspace, new: NewDeployment, catalog: Catalog) -> None:
+        # The digests are many and stored once; the history refers to them by the id.
+        shown = replace(new.deployment, current=True, chunk_digests=())
+        workspace.append_event("", DeploymentActivated(deployment=shown), datetime.now(UTC))
         ids = workspace.asset_ids
         taken = set(new.asset_ids.values())
         for key in [key for key, asset_id in ids.items() if asset_id in taken]:
@@ -136,9 +139,6 @@ class Deployments:
         ids.update(new.asset_ids)
         workspace.current_deployment_id = new.deployment.deployment_id
         workspace.journal.batch.deployments.append((workspace.number, new))
-        # The digests are many and stored once; the history refers to them by the id.
-        shown = replace(new.deployment, current=True, chunk_digests=())
-        workspace.append_event("", DeploymentActivated(deployment=shown), datetime.now(UTC))
         await workspace.journal.durable()
         self.plane.keep_catalog(workspace, catalog)
 

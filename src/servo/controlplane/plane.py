@@ -86,7 +86,7 @@ class Plane:
     async def workspace(self, tenant_id: str, workspace_id: str) -> Workspace:
         """Return a workspace; made when it does not exist yet."""
         found = self._workspaces.get((tenant_id, workspace_id))
-        if found is not None:
+        if found is not None and found.is_loaded:
             return found
         async with self._opening:
             found = self._workspaces.get((tenant_id, workspace_id))
@@ -155,8 +155,10 @@ class Plane:
         for workspace in self._workspaces.values():
             workspace.unload()
         self._catalogs.clear()
-        for workspace in self._workspaces.values():
-            await self._load(workspace)
+        # Whoever asks for a workspace meanwhile waits for the lock.
+        async with self._opening:
+            for workspace in self._workspaces.values():
+                await self._load(workspace)
 
     async def _tick(self) -> None:
         while True:

@@ -104,6 +104,7 @@ class Workspace:
         self.journal = journal
         self.lease_length = lease_length
         self.cancel_grace = cancel_grace
+        self.is_loaded = False
         self.asset_ids: dict[str, str] = {}
         self.current_deployment_id = ""
         self.active: dict[str, ActiveRun] = {}
@@ -134,6 +135,7 @@ class Workspace:
         self._materialized.clear()
         for stored in await self.store.active_runs(self.number):
             await self._resume(stored, await catalog_of(stored.run.deployment_id))
+        self.is_loaded = True
         self.dispatch()
 
     async def _resume(self, stored: StoredRun, catalog: Catalog) -> None:
@@ -157,6 +159,7 @@ class Workspace:
 
     def unload(self) -> None:
         """Forget everything in memory and end the sessions; `load` starts again."""
+        self.is_loaded = False
         for session in self.sessions.values():
             session.close()
         self.sessions.clear()
@@ -191,7 +194,16 @@ class Workspace:
     # -- recording ------------------------------------------------------------------------
 
     def append_event(self, run_id: str, payload: EventPayload, now: datetime) -> int:
-        """Put an event into the open batch; return its sequence number."""
+        """Put an event into the open batch; return its sequence number.
+
+        Raises:
+            servo.errors.UnavailableError: The state is being read again after a refused write;
+                what the caller decided on may not hold any more.
+        """
+        if not self.is_loaded:
+            raise errors.UnavailableError(
+                "the control plane is reading its state again after a write was refused; try again"
+            )
         self._sequence += 1
         event = Event(sequence=self._sequence, occurred_at=now, run_id=run_id, payload=payload)
         self.journal.batch.events.append((self.number, event))
@@ -255,9 +267,9 @@ class Workspace:
         active = ActiveRun(
             RunMachine(run, tasks, plan), request, catalog, Scope(now, self.tenant_id)
         )
+        self.append_event(run.run_id, RunCreated(run=active.machine.snapshot()), now)
         batch = self.journal.batch
         self._adopt(active)
-        self.append_event(run.run_id, RunCreated(run=active.machine.snapshot()), now)
         batch.new_runs.append((self.number, NewRun(run=run, request=request, plan=plan)))
         for index, task in enumerate(active.machine.tasks):
             batch.tasks[run.run_id, index] = (task, 0)
