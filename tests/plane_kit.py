@@ -153,7 +153,7 @@ class ScriptedWorker:
         """Wait until something is true of what was received."""
         while not condition():
             self.news.clear()
-            await asyncio.wait_for(self.news.wait(), 20)
+            await asyncio.wait_for(self.news.wait(), 60)
 
     async def run(self, leases: tuple[Lease, ...] = ()) -> None:
         """Hold a session until the control plane or a cancellation ends it."""
@@ -224,7 +224,7 @@ async def at_work(worker: ScriptedWorker, **options: Any) -> AsyncIterator[Scrip
     """Hold a worker's session while a block runs."""
     task = asyncio.create_task(worker.run(**options))
     try:
-        await asyncio.wait_for(worker.welcomed.wait(), 20)
+        await asyncio.wait_for(worker.welcomed.wait(), 60)
         yield worker
     finally:
         task.cancel()

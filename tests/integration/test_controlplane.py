@@ -140,6 +140,24 @@ async def test_events_are_gap_free_and_a_watch_resumes_where_it_stopped(path: Pa
 
 
 @sync
+async def test_a_watch_never_ends_before_the_last_event(path: Path) -> None:
+    """However the reads of a watch and the commits of its run fall."""
+
+    async def follow(caller: Caller, run_id: str) -> None:
+        # Again and again from the newest event on, so that most of it happens near the end.
+        while not (run := await caller.get_run(run_id)).state.is_terminal:
+            events = await caller.watch(run_id, after=run.last_sequence)
+            last = [event for event in events if event.sequence][-1].payload
+            assert isinstance(last, RunStateChanged) and last.state is RunState.SUCCEEDED
+
+    async with plane(path) as (_, caller), at_work(ScriptedWorker(caller, credit=1)):
+        await caller.deploy([asset("raw.a"), asset("raw.b", "raw.a")])
+        for _ in range(40):
+            created = await caller.create_run("*")
+            await asyncio.gather(*(follow(caller, created.run.run_id) for _ in range(8)))
+
+
+@sync
 async def test_a_failed_task_skips_its_downstream_and_others_go_on(path: Path) -> None:
     def outcome(dispatch: TaskDispatch) -> Any:
         if str(dispatch.asset.key) == "raw.a":

@@ -164,7 +164,9 @@ class Plane:
         while True:
             await asyncio.sleep(TICK)
             for workspace in self._workspaces.values():
-                workspace.tick()
+                # One that is being read again has nothing that could be decided on.
+                if workspace.is_loaded:
+                    workspace.tick()
 
 
 async def stored_run(workspace: Workspace, run_id: str) -> Run:

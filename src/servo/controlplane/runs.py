@@ -162,15 +162,16 @@ class Runs:
         after = request.after_sequence
         try:
             while not self.plane.is_stopping:
+                # The state before the events: what is committed between the two reads is then
+                # among the events, and a run that had ended has all of its events there.
+                has_ended = (await stored_run(workspace, run.run_id)).state.is_terminal
                 events = await workspace.store.events(run.run_id, after, _EVENTS_AT_ONCE)
                 if events:
                     after = events[-1].sequence
                     yield WatchRunResponse(events=tuple(events))
-                    if any(map(_ends_run, events)):
-                        return
-                    if len(events) == _EVENTS_AT_ONCE:
-                        continue
-                elif (await stored_run(workspace, run.run_id)).state.is_terminal:
+                if len(events) == _EVENTS_AT_ONCE:
+                    continue
+                if has_ended or any(map(_ends_run, events)):
                     return
                 if progress := _take_progress(signal, run.run_id):
                     yield WatchRunResponse(events=progress)
