@@ -100,7 +100,7 @@ class ScriptedPlane:
         self._outbox.put_nowait(message)
 
     async def wait_for(
-        self, condition: Callable[[], Any], *, timeout: float = 20.0, what: str = "the condition"
+        self, condition: Callable[[], Any], *, timeout: float = 60.0, what: str = "the condition"
     ) -> Any:
         """Wait until the condition holds after some message, and return it."""
         async with self._changed:
@@ -111,7 +111,7 @@ class ScriptedPlane:
                 raise AssertionError(f"{what} did not come true; heard {heard}") from None
         return condition()
 
-    async def result(self, lease: Lease, *, timeout: float = 20.0) -> AttemptFinished:
+    async def result(self, lease: Lease, *, timeout: float = 60.0) -> AttemptFinished:
         """Wait for the result of an attempt."""
         found = await self.wait_for(
             lambda: [m for m in self.of(AttemptFinished) if m.lease == lease],

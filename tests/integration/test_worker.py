@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scripted_plane import ScriptedPlane, dispatch_of
-from servo import errors
+from servo import _wire, errors
 from servo.types.keys import AssetKey
 from servo.types.logs import LogStream
 from servo.types.partition_keys import PartitionKey
@@ -212,7 +212,7 @@ async def lab(
         yield Lab(plane, worker, project)
     finally:
         worker.kill()
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, 60)
         await plane.stop()
 
 
@@ -305,13 +305,16 @@ def test_a_dispatch_may_be_larger_than_a_stock_message(project: Path) -> None:
         InputPartition(
             partition_key=PartitionKey({"number": number}),
             materialization_id="01M7Y9N848E41D48Q16KD3C8SN",
-            path=f"raw/events/number={number}/data.parquet",
+            path=f"raw/{'events' * 50}/number={number}/data.parquet",
         )
-        for number in range(60_000)
+        for number in range(12_000)
     )
     given = TaskInput(
         parameter_name="events", upstream_key=AssetKey("raw", "events"), partitions=partitions
     )
+
+    dispatch = dispatch_of("code", "noop", inputs=(given,))
+    assert len(_wire.encode(dispatch)) > 4 * 2**20
 
     async def test(bench: Lab) -> None:
         _, finished = await bench.run("noop", inputs=(given,))
@@ -628,7 +631,7 @@ def test_a_wrong_key_ends_the_worker_with_the_reason(project: Path) -> None:
         try:
             worker = Worker(WorkerConfig(url=url, project=project, slots=1))
             with pytest.raises(errors.UnauthenticatedError, match="the API key is wrong"):
-                await asyncio.wait_for(worker.run(), 20)
+                await asyncio.wait_for(worker.run(), 60)
         finally:
             await plane.stop()
 
@@ -644,7 +647,6 @@ def test_an_address_of_another_form_is_refused(tmp_path: Path, url: str) -> None
 def test_runners_that_cannot_start_end_the_worker_with_what_they_said(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("servo.worker.pool._BOOT_ATTEMPTS", 2)
     (project / "sitecustomize.py").write_text("raise SystemExit('this machine is broken')")
     monkeypatch.setenv("PYTHONPATH", f"{project}{os.pathsep}{SOURCE}")
 
@@ -652,7 +654,7 @@ def test_runners_that_cannot_start_end_the_worker_with_what_they_said(
         plane = ScriptedPlane()
         url = await plane.start()
         try:
-            worker = Worker(WorkerConfig(url=url, project=project, slots=1))
+            worker = Worker(WorkerConfig(url=url, project=project, slots=1, runner_starts=2))
             with pytest.raises(errors.ConfigurationError, match="this machine is broken"):
                 await asyncio.wait_for(worker.run(), 30)
         finally:
@@ -675,7 +677,7 @@ def test_draining_finishes_what_runs_and_returns_what_waits(project: Path) -> No
         await plane.wait_for(lambda: len(plane.of(DispatchReceived)) == 2, what="both dispatches")
         await plane.wait_for(lambda: plane.of(AttemptStarted), what="the start")
         worker.drain()
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, 60)
         assert plane.of(WorkerDraining)
         assert isinstance((await plane.result(first)).outcome, AttemptSucceeded)
         returned = (await plane.result(second)).outcome
@@ -716,7 +718,7 @@ def test_the_command_drains_on_sigterm_and_exits_with_zero(project: Path) -> Non
         lease = plane.dispatch(dispatch_of("code", "holds_the_gil"))
         await plane.wait_for(lambda: plane.of(AttemptStarted), what="the start")
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
         assert isinstance((await plane.result(lease)).outcome, AttemptSucceeded)
         await plane.stop()
 
@@ -732,7 +734,7 @@ def test_a_second_signal_ends_the_command_at_once(project: Path) -> None:
         process.send_signal(signal.SIGINT)
         await plane.wait_for(lambda: plane.of(WorkerDraining), what="draining")
         process.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
         assert await gone(int(plane.text(lease, LogStream.STDOUT)))
         await plane.stop()
 
@@ -750,7 +752,7 @@ def test_nothing_is_left_behind_when_the_worker_dies(project: Path, end: str) ->
             process.kill()
         elif process.stdin is not None:
             process.stdin.close()
-        await asyncio.wait_for(process.wait(), 20)
+        await asyncio.wait_for(process.wait(), 60)
         assert await gone(int(plane.text(lease, LogStream.STDOUT)))
         await plane.stop()
 
@@ -762,7 +764,7 @@ def test_the_command_reports_a_refusal_with_its_exit_code(project: Path) -> None
         plane = ScriptedPlane()
         plane.refuse = errors.PermissionDeniedError("not your workspace")
         process = await start_command(await plane.start(), project)
-        _, said = await asyncio.wait_for(process.communicate(), 20)
+        _, said = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == 77
         assert b"not your workspace" in said
         await plane.stop()

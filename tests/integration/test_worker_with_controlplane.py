@@ -93,7 +93,7 @@ def check(project: Path, test: Callable[[Caller, Worker], Awaitable[None]]) -> N
             await test(caller, worker)
         finally:
             worker.kill()
-            await asyncio.wait_for(running, 20)
+            await asyncio.wait_for(running, 60)
             await caller.channel.close()
             await plane.stop()
 

@@ -11,6 +11,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pandas
+import polars
+import pyarrow
 import pytest
 
 from servo.context import LOGGER_NAME, AssetContext
@@ -100,19 +103,16 @@ def test_rows_are_counted_where_the_data_can_tell(data: object, count: int | Non
     assert AssetContext().output(data).row_count == count
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_rows_of_a_frame_are_counted(library: str) -> None:
-    module: Any = pytest.importorskip(library)
-    assert AssetContext().output(module.DataFrame({"a": [1, 2, 3]})).row_count == 3
+@pytest.mark.parametrize("library", [pandas, polars], ids=["pandas", "polars"])
+def test_rows_of_a_frame_are_counted(library: Any) -> None:
+    assert AssetContext().output(library.DataFrame({"a": [1, 2, 3]})).row_count == 3
 
 
 def test_rows_of_an_arrow_table_are_counted() -> None:
-    pyarrow: Any = pytest.importorskip("pyarrow")
     assert AssetContext().output(pyarrow.table({"a": [1, 2, 3]})).row_count == 3
 
 
 def test_rows_of_a_lazy_frame_are_not_counted() -> None:
-    polars: Any = pytest.importorskip("polars")
     assert AssetContext().output(polars.LazyFrame({"a": [1]})).row_count is None
 
 

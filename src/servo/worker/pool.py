@@ -29,7 +29,6 @@ from servo.worker.runner_process import RunnerCommand, RunnerProcess
 __all__ = ["Pool"]
 
 _BOOT_SECONDS: Final = 60.0
-_BOOT_ATTEMPTS: Final = 5
 _TERMINATE_SECONDS: Final = 2.0
 """How long a process has between SIGTERM and SIGKILL."""
 _HORIZON_SECONDS: Final = 0.05
@@ -45,6 +44,7 @@ class Pool:
         command: How runners are started.
         logs: Where lines go.
         report: Takes what is said of attempts; results come last.
+        starts: How often a runner is started, when it dies before it can take an attempt.
     """
 
     def __init__(
@@ -54,11 +54,13 @@ class Pool:
         command: RunnerCommand,
         logs: LogBuffer,
         report: Callable[[WorkerMessage], None],
+        starts: int,
     ) -> None:
         self._slots = slots
         self._command = command
         self._logs = logs
         self._report = report
+        self._starts = starts
         self._attempts: dict[Lease, Attempt] = {}
         self._queue: asyncio.Queue[Attempt | None] = asyncio.Queue()
         self._runners: dict[Attempt, RunnerProcess] = {}
@@ -209,7 +211,7 @@ class Pool:
 
     async def _start(self) -> RunnerProcess:
         tail = ""
-        for number in range(1, _BOOT_ATTEMPTS + 1):
+        for number in range(1, self._starts + 1):
             runner = await RunnerProcess.start(self._command, self._report)
             try:
                 if await asyncio.wait_for(asyncio.shield(runner.ready), _BOOT_SECONDS):

@@ -47,6 +47,8 @@ class WorkerConfig:
             ended, for the control plane to confirm their results.
         log_buffer_bytes: Memory that lines may take which the control plane has not confirmed;
             what exceeds it is counted in the log instead of kept.
+        runner_starts: How often a process for user code is started, with growing pauses, when it
+            dies before it can take an attempt; then the worker gives up.
     """
 
     url: str
@@ -60,6 +62,7 @@ class WorkerConfig:
     code_version_id: str = ""
     settle_timeout: timedelta = timedelta(seconds=10)
     log_buffer_bytes: int = MAX_BYTES
+    runner_starts: int = 5
 
 
 class Worker:
@@ -122,7 +125,13 @@ class Worker:
             data_root=config.data_root or config.project / ".servo" / "data",
             import_roots=config.import_roots or (config.project,),
         )
-        pool = Pool(slots=slots, command=command, logs=logs, report=session.post)
+        pool = Pool(
+            slots=slots,
+            command=command,
+            logs=logs,
+            report=session.post,
+            starts=self._config.runner_starts,
+        )
         session.attach(pool, logs)
         self._session, self._pool = session, pool
         if self._draining:

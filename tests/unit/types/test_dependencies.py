@@ -82,7 +82,18 @@ def test_a_dependency_keeps_its_mapping(dependency: AssetDependency) -> None:
         dependency.window_end,
         dependency.window_unit,
     )
-    assert pickle.loads(pickle.dumps(dependency)) == dependency
+    again = pickle.loads(pickle.dumps(dependency))
+    assert (again, again.window_unit) == (dependency, dependency.window_unit)
+
+
+def test_the_unit_of_a_window_makes_no_difference_between_dependencies() -> None:
+    key = AssetKey("raw", "events")
+    weekly, counted = (
+        AssetDependency(key, mapping=DependencyMapping.WINDOW, window_start=-6, window_unit=unit)
+        for unit in (TimeGranularity.DAY, None)
+    )
+    assert weekly == counted
+    assert hash(weekly) == hash(counted)
 
 
 def test_a_dependency_is_identity_and_requires_quality_unless_told_otherwise() -> None:

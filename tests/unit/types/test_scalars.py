@@ -7,8 +7,9 @@ import math
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
 
+import numpy
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,7 +94,6 @@ def test_a_float_is_refused_with_the_dimension(value: object) -> None:
 
 
 def test_numpy_scalars_are_told_apart() -> None:
-    numpy: Any = pytest.importorskip("numpy")
     assert ScalarValue.from_value(numpy.int64(5)).to_tagged_string() == "i:5"
     for value in (numpy.float32(1), numpy.float64(1), numpy.float16(1)):
         with pytest.raises(ValueError, match="float"):
@@ -124,7 +124,6 @@ def test_a_timestamp_that_leaves_the_calendar_in_utc_is_refused() -> None:
 
 
 def test_a_pandas_timestamp_with_nanoseconds_is_refused() -> None:
-    pandas: Any = pytest.importorskip("pandas")
     with pytest.raises(ValueError, match="nanoseconds"):
         ScalarValue.from_value(pandas.Timestamp(1, unit="ns"))
     plain = ScalarValue.from_value(pandas.Timestamp("2025-01-15T10:30:00Z")).value
@@ -133,7 +132,6 @@ def test_a_pandas_timestamp_with_nanoseconds_is_refused() -> None:
 
 
 def test_not_a_time_is_refused() -> None:
-    pandas: Any = pytest.importorskip("pandas")
     with pytest.raises(ValueError, match="no point in time"):
         ScalarValue.from_value(pandas.NaT)
 

@@ -52,14 +52,10 @@ from servo.types.sessions import (
 LEASE = Lease(task_id="t", attempt=1, token=7)
 
 
-def without_units(asset: AssetDefinition) -> AssetDefinition:
-    dependencies = tuple(replace(one, window_unit=None) for one in asset.dependencies)
-    return replace(asset, dependencies=dependencies)
-
-
 @given(
     st.one_of(
-        strategies.asset_definitions().map(without_units),
+        strategies.asset_definitions(),
+        strategies.asset_dependencies(),
         strategies.asset_keys(),
         strategies.partition_keys(),
         strategies.partition_strategies(),
@@ -80,9 +76,9 @@ def test_every_value_survives_bytes_and_json(value: object) -> None:
 
 
 @given(strategies.asset_dependencies())
-def test_a_dependency_survives_without_the_unit_of_its_window(value: AssetDependency) -> None:
-    # The unit is checked where the window is written; start and end say the same afterwards.
-    assert decode(AssetDependency, encode(value)) == replace(value, window_unit=None)
+def test_the_unit_of_a_window_does_not_travel(value: AssetDependency) -> None:
+    # It is checked where the window is written; start and end say the same afterwards.
+    assert decode(AssetDependency, encode(value)).window_unit is None
 
 
 def test_equal_values_have_equal_bytes_whatever_the_order_of_their_maps() -> None:

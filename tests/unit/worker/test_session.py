@@ -21,7 +21,7 @@ def connected(rings: list[bool]) -> Session:
     session = Session(Identity(worker_id="w", servo_version="1", slots=1), rings.append)
     logs = LogBuffer(session.post, lambda: None)
     command = RunnerCommand(project=Path("/nowhere"), data_root=Path("/nowhere"))
-    session.attach(Pool(slots=1, command=command, logs=logs, report=session.post), logs)
+    session.attach(Pool(slots=1, command=command, logs=logs, report=session.post, starts=1), logs)
     session.receive(
         ServerWelcome(
             protocol_version=1,
