@@ -60,12 +60,13 @@ class ServoProject:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=self._environ(environ),
+            env=self.environment(environ),
         )
         self.started.append(process)
         return process
 
-    def _environ(self, more: dict[str, str]) -> dict[str, str]:
+    def environment(self, more: dict[str, str]) -> dict[str, str]:
+        """The variables that commands in the project get: nothing of this process counts."""
         inherited = {
             name: value
             for name, value in os.environ.items()
@@ -84,7 +85,7 @@ class ServoProject:
             stdout=theirs,
             stderr=theirs,
             text=True,
-            env=self._environ({"TERM": "xterm", "COLUMNS": "120", "LINES": "40"}),
+            env=self.environment({"TERM": "xterm", "COLUMNS": "120", "LINES": "40"}),
         )
         self.started.append(process)
         os.close(theirs)

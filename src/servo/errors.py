@@ -171,7 +171,10 @@ class ServoError(Exception):
         return self.rule.retried
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}" if self.hint else self.message
+        if not self.hint:
+            return self.message
+        stop = "" if self.message.endswith((".", "!", "?", ":", "\n")) else "."
+        return f"{self.message}{stop} {self.hint}"
 
 
 class InvalidArgumentError(ServoError):

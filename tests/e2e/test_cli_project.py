@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -48,7 +49,9 @@ def test_a_deploy_records_ids_and_an_unchanged_one_nothing(project: ServoProject
     first = project.ok("deploy", "--output", "manifest.json")
     assert "Deployed 1 asset" in first.out
     ids = project.ids()
-    assert ids["raw.orders"] in (project.root / "manifest.json").read_text()
+    written = (project.root / "manifest.json").read_text()
+    assert ids["raw.orders"] in written
+    assert written == json.dumps(json.loads(written), separators=(",", ":"), sort_keys=True)
     changed = (project.root / ".servo" / "state.json").stat().st_mtime_ns
     assert "Nothing changed" in project.ok("deploy").out
     assert (project.root / ".servo" / "state.json").stat().st_mtime_ns == changed
@@ -213,3 +216,23 @@ def test_the_worker_ends_with_its_host(project: ServoProject) -> None:
     pids = [int(text) for text in (project.root / "pids").read_text().split()]
     os.kill(server["pid"], signal.SIGKILL)
     wait_until(lambda: not any(is_alive(pid) for pid in pids), "worker and runner end")
+
+
+def complete(project: ServoProject, words: str) -> list[str]:
+    """Return what a shell offers for the last word."""
+    count = str(words.count(" "))
+    done = project.run(_SERVO_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=count)
+    return [line.partition(",")[2] for line in done.out.split()]
+
+
+def test_a_shell_completes_commands_options_and_asset_keys(project: ServoProject) -> None:
+    project.write("assets/a.py", ONE)
+    assert complete(project, "servo st") == ["status"]
+    assert complete(project, "servo run --dow") == ["--downstream"]
+    assert complete(project, "servo run raw") == []
+    project.ok("deploy", "--no-verify")
+    assert complete(project, "servo run raw") == ["raw.orders"]
+    assert complete(project, "servo asset show r") == ["raw.orders"]
+    assert complete(project, "servo asset show x") == []
+    project.write(".servo/state.json", "{")
+    assert complete(project, "servo run raw") == []

@@ -47,7 +47,7 @@ def test_an_error_survives_pickling_with_its_facts(cls: type[ServoError]) -> Non
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is cls
     assert (str(copy), copy.code, copy.context, copy.hint) == (
-        "boom try again",
+        "boom. try again",
         "ODD",
         {"run": "7"},
         "try again",

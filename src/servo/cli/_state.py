@@ -20,7 +20,6 @@ import errno
 import fcntl
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -65,16 +64,10 @@ class ServerFile:
 
     def write(self, path: Path) -> None:
         """Write the file in one step, readable by the owner only."""
+        from servo.manifest import atomic
+
         text = json.dumps({"grpcUrl": self.grpc_url, "apiKey": self.api_key, "pid": self.pid})
-        # mkstemp creates the file with mode 0600, so the key is at no time readable by others.
-        handle, temporary = tempfile.mkstemp(prefix=".server-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        atomic.write(path, f"{text}\n".encode(), mode=_OWNER_ONLY)
 
     @property
     def is_alive(self) -> bool:

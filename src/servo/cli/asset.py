@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from servo import errors
-from servo.cli import _output, _partitions
+from servo.cli import _complete, _output, _partitions
 from servo.cli._session import Session, pass_session
 from servo.types.keys import AssetKey
 from servo.types.partition_sets import PartitionSet
@@ -33,7 +33,7 @@ def asset() -> None:
 
 
 @asset.command("list")
-@click.argument("selection", nargs=-1, metavar="[ASSET]...")
+@click.argument("selection", nargs=-1, metavar="[ASSET]...", shell_complete=_complete.asset_keys)
 @_output.json_option
 @pass_session
 def list_(session: Session, selection: tuple[str, ...], as_json: bool) -> None:
@@ -64,7 +64,7 @@ def list_(session: Session, selection: tuple[str, ...], as_json: bool) -> None:
 
 
 @asset.command()
-@click.argument("key")
+@click.argument("key", shell_complete=_complete.asset_keys)
 @_output.json_option
 @pass_session
 def show(session: Session, key: str, as_json: bool) -> None:
@@ -81,7 +81,7 @@ def show(session: Session, key: str, as_json: bool) -> None:
 
 
 @asset.command()
-@click.argument("old")
+@click.argument("old", shell_complete=_complete.asset_keys)
 @click.argument("new")
 @pass_session
 def rename(session: Session, old: str, new: str) -> None:

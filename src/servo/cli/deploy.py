@@ -106,8 +106,10 @@ def _current(client: Client) -> Deployment | None:
 def _write(manifest: AssetManifest, output: Path | None) -> None:
     if output is None:
         return
+    from servo.manifest import atomic
+
     try:
-        output.write_text(manifest.to_canonical_json() + "\n", encoding="utf-8")
+        atomic.write(output, manifest.to_canonical_json().encode())
     except OSError as exc:
         raise errors.FilesystemError(
             f"cannot write the manifest to {str(output)!r}: {exc.strerror}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from servo import errors
-from servo.cli import _build, _follow, _output, _partitions, _report
+from servo.cli import _build, _complete, _follow, _output, _partitions, _report
 from servo.cli._connect import Connection
 from servo.cli._run_view import RunView
 from servo.cli._session import Session, pass_session
@@ -23,7 +23,9 @@ EXIT_INTERRUPTED = 130
 
 
 @click.command()
-@click.argument("assets", nargs=-1, required=True, metavar="ASSET...")
+@click.argument(
+    "assets", nargs=-1, required=True, metavar="ASSET...", shell_complete=_complete.asset_keys
+)
 @click.option(
     "--partition",
     "pairs",

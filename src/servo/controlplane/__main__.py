@@ -10,12 +10,12 @@ import os
 import secrets
 import signal
 import sys
-import tempfile
 from datetime import timedelta
 from pathlib import Path
 
 from servo import errors
 from servo.controlplane.serve import ControlPlane, ControlPlaneConfig
+from servo.manifest import atomic
 
 
 def write_server_file(path: Path, url: str, api_key: str) -> None:
@@ -27,11 +27,7 @@ def write_server_file(path: Path, url: str, api_key: str) -> None:
         api_key: The key that callers have to present.
     """
     document = {"grpcUrl": url, "apiKey": api_key, "pid": os.getpid()}
-    # mkstemp makes the file with mode 0600 before anything is in it.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(document, file)
-    Path(temporary).replace(path)
+    atomic.write(path, json.dumps(document).encode(), mode=0o600)
 
 
 async def _serve(config: ControlPlaneConfig, server_file: Path | None) -> None:

@@ -7,14 +7,13 @@ never replaced when it cannot be read (`servo.manifest._lockfile_text`).
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
 from servo import errors
+from servo.manifest import atomic
 from servo.manifest._file_lock import exclusive
 from servo.manifest._lockfile_text import parse_lockfile, print_lockfile
 from servo.types import AssetId, AssetKey
@@ -176,7 +175,7 @@ class Lockfile:
                 merged = self._merge(_read(target))
                 text = print_lockfile(merged)
                 if not target.exists() or target.read_bytes() != text.encode():
-                    _write_atomically(target, text)
+                    atomic.write(target, text.encode())
         except OSError as error:
             raise errors.FilesystemError(
                 f"the lockfile {str(target)!r} cannot be written: {error.strerror or error}; "
@@ -212,30 +211,3 @@ def _read(path: Path) -> dict[str, AssetId]:
             f"Starting without it would duplicate every asset."
         ) from error
     return parse_lockfile(data, str(path))
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files private; a committed file has the modes of its neighbours.
-        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -115,7 +115,7 @@ class SqliteStore:
         try:
             self._write_rows(batch)
             self._writer.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # also an interrupt; raised again
             # A failed COMMIT (disk full) may have ended the transaction by itself.
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
