@@ -39,16 +39,44 @@ GATES = (
         ("buf", "breaking", "--against", "proto/baseline.binpb"),
         "nothing that older clients or servers rely on has changed",
     ),
+    Gate(
+        "contract-docs",
+        (PYTHON, "scripts/_contract_docs.py", "--check"),
+        "docs/contract/reference follows from proto/",
+    ),
     Gate("lint", ("ruff", "check"), "ruff's rules"),
     Gate("format", ("ruff", "format", "--check"), "ruff's layout"),
     Gate("types", ("mypy",), "mypy, strict"),
     Gate("layers", ("lint-imports",), "who may import whom"),
     Gate(
         "tests",
-        (*PYTEST, "-n", "auto", "-m", "not wheel", "--cov", "--cov-report=term:skip-covered"),
+        (
+            *PYTEST,
+            "-n",
+            "auto",
+            "-m",
+            "not wheel and not matrix",
+            "--cov",
+            "--cov-report=term:skip-covered",
+        ),
         "all tests, and 90 % of the code run by them",
     ),
+    Gate(
+        "proto-mutants",
+        (PYTHON, "scripts/_prove_proto_break.py"),
+        "no edit of the contract goes unnoticed",
+    ),
     Gate("wheel", (*PYTEST, "-m", "wheel"), "the distributions work outside this tree"),
+    Gate(
+        "matrix",
+        (*PYTEST, "-m", "matrix"),
+        "the wheel works with the oldest and newest dependencies, on every Python found",
+    ),
+    Gate(
+        "release",
+        (PYTHON, "scripts/_release.py", "--check"),
+        "a tag on this commit is one that may be released",
+    ),
 )
 
 

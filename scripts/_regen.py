@@ -7,9 +7,10 @@ is made private to this package, twice over:
 * imports of ``arco.`` become imports of ``servo._gen.arco.``, so no top-level ``arco`` exists;
 * so does the module name that every message class carries, or else pickling one would fail.
 
-``MANIFEST.json`` records the tools and a SHA-256 for every input and output. Hashes alone tell
-that somebody edited a file (:func:`hash_drift`, which needs no tools); generating again tells
-everything else (:func:`drift`).
+``comments.json`` has the comments of the protos, which generated code lacks. ``MANIFEST.json``
+records the tools and a SHA-256 for every input and output. Hashes alone tell that somebody edited
+a file (:func:`hash_drift`, which needs no tools); generating again tells everything else
+(:func:`drift`).
 """
 
 from __future__ import annotations
@@ -26,13 +27,18 @@ import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = Path("proto")
 GENERATED = Path("src/servo/_gen")
 BASELINE = PROTO / "baseline.binpb"
 MANIFEST = "MANIFEST.json"
+COMMENTS = "comments.json"
+PACKAGE = "arco.v1"
 PRIVATE = "servo._gen."
 INPUTS = ("buf.gen.yaml", "buf.yaml")
 TOOLS = ("buf-bin", "grpcio-tools", "mypy-protobuf")
@@ -146,12 +152,37 @@ def generate(root: Path, out: Path) -> None:
         path.write_text(make_private(path.read_text(encoding="utf-8"), name=name), encoding="utf-8")
     for folder in [out, *(path for path in out.rglob("*") if path.is_dir())]:
         (folder / "__init__.py").write_text(PACKAGE_INIT, encoding="utf-8")
+    write_json(out / COMMENTS, comments(root))
     manifest = {
         "inputs": input_hashes(root),
         "outputs": output_hashes(out),
         "tools": tool_versions(out),
     }
-    (out / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", "utf-8")
+    write_json(out / MANIFEST, manifest)
+
+
+def image(root: Path) -> FileDescriptorSet:
+    """The protos of `root` and what they import, compiled, with the source information."""
+    # Comparing hashes needs no protobuf, and this module is imported for that alone as well.
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+    with tempfile.TemporaryDirectory(prefix="servo-image-") as folder:
+        path = Path(folder) / "image.binpb"
+        buf(root, "build", "--output", str(path))
+        return FileDescriptorSet.FromString(path.read_bytes())
+
+
+def comments(root: Path) -> dict[str, str]:
+    """Every comment of the protos of `root`, by the full name of what it describes."""
+    from _comments import comments_of
+
+    return comments_of(image(root), package=PACKAGE)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value in the one layout that generated JSON has."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def install(new: Path, generated: Path) -> list[str]:

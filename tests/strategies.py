@@ -253,6 +253,7 @@ def check_results() -> st.SearchStrategy[CheckResult]:
         message=texts(),
         observed=text_maps(),
         failed_rows=st.none() | st.integers(0, 2**40),
+        parameter_name=st.just("") | names(),
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 from _check import GATES, Gate, main
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = ["setup", "demo", "test", "check", "regen", "bench", "docs", "lock"]
+VERBS = ["setup", "demo", "test", "check", "regen", "bench", "docs", "lock", "release"]
 GOOD = Gate("good", (sys.executable, "-c", ""), "always passes")
 BAD = Gate("bad", (sys.executable, "-c", "raise SystemExit(3)"), "never passes")
 LATER = Gate("later", (sys.executable, "-c", "print('was here')"), "says so")

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
+import distributions
+from distributions import Distributions
 from servo_project import ServoProject
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
+    """What is released, built once a session."""
+    return distributions.build(tmp_path_factory.mktemp("built"))
 
 
 @pytest.fixture

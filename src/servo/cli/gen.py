@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,6 +27,7 @@ def cli() -> None:
     servo-gen manifest                       the project here, on standard output
     servo-gen manifest -o manifest.json      into a file that you commit
     servo-gen manifest --check manifest.json in CI: does the committed file say the same?
+    servo-gen schema -o manifest.schema.json what a manifest looks like, for editors
     """  # noqa: D301  # \b is click's mark for a paragraph that must not be wrapped
 
 
@@ -96,9 +96,51 @@ def manifest(
     if check is not None and committed is not None:
         return _compare(committed, built, data, check)
     if output is not None:
-        _write(output, data)
+        _write(output, data, what="manifest")
     else:
         click.echo(data, nl=sys.stdout.isatty())
+    return 0
+
+
+@cli.command()
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["json-schema", "descriptor-set"]),
+    default="json-schema",
+    show_default=True,
+    help="json-schema: of the manifest, draft 2020-12; descriptor-set: every file of the contract "
+    "and what it imports, binary.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to FILE instead of standard output.",
+)
+def schema(kind: str, output: Path | None) -> int:
+    """Print what others need to read what Servo writes.
+
+    The JSON Schema lets an editor or another language validate a manifest.json. Names that are not
+    in it are refused, as Servo refuses them; no name is required, so that manifests of older
+    versions stay valid.
+
+    The descriptor set is the whole contract, arco.v1, as a FileDescriptorSet: what buf, protoc and
+    every protobuf library take in place of .proto files.
+    """
+    from servo._wire import schema as schemas
+
+    if kind == "json-schema":
+        data = schemas.manifest_json_schema().encode()
+    elif output is None and sys.stdout.isatty():
+        raise click.UsageError("a descriptor set is binary; name a file with --output.")
+    else:
+        data = schemas.descriptor_set()
+    if output is not None:
+        _write(output, data, what="schema")
+    else:
+        click.echo(data, nl=False)
     return 0
 
 
@@ -171,22 +213,14 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write in one step: a reader sees the old manifest or the new one, never a part."""
-    temporary: Path | None = None
+def _write(path: Path, data: bytes, *, what: str) -> None:
+    from servo.manifest import atomic
+
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.resolve().parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(data)
-        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        temporary.replace(path)
+        atomic.write(path.resolve(), data)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise errors.FilesystemError(
-            f"the manifest cannot be written to {str(path)!r}: {error.strerror}; "
+            f"the {what} cannot be written to {str(path)!r}: {error.strerror}; "
             f"name a file in a directory that exists and has room"
         ) from error
 

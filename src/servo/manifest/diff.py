@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from servo.types import AssetDefinition, AssetDependency, AssetKey, CodeLocation
+from servo.types import AssetDefinition, AssetKey, CodeLocation
 from servo.types.deployments import AssetChange, AssetChangeKind
 
 __all__ = ["describe", "diff", "possible_renames"]
@@ -126,18 +126,11 @@ def _differs(field: str, old: AssetDefinition, new: AssetDefinition) -> bool:
         return bool(one and other)
     if field == "code":
         return _without_line(one) != _without_line(other)
-    if field == "dependencies":
-        # The unit of a window is checked where it is written and does not travel.
-        return _without_units(one) != _without_units(other)
     return True
 
 
 def _without_line(code: CodeLocation) -> CodeLocation:
     return dataclasses.replace(code, line_number=0)
-
-
-def _without_units(dependencies: tuple[AssetDependency, ...]) -> list[AssetDependency]:
-    return [dataclasses.replace(one, window_unit=None) for one in dependencies]
 
 
 def _by_fingerprint(assets: Iterator[AssetDefinition]) -> dict[str, list[AssetKey]]:

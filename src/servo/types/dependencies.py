@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -116,13 +116,19 @@ def all_partitions() -> PartitionMapping:
 class AssetDependency:
     """One upstream of an asset.
 
+    The unit of a window is a check on how it was written: ``window(days=7)`` reads the same
+    partitions as ``window(start=-6, end=0)`` and is refused on a dimension that is not daily. Once
+    the assets of a project have been checked it says nothing more, so it is no part of the
+    contract, and two dependencies that differ in nothing else are equal.
+
     Attributes:
         upstream_key: The asset that is read.
         parameter_name: Function parameter that receives it.
         mapping: How partitions correspond.
         window_start: First period of a window, counted from one's own; zero otherwise.
         window_end: Last period of a window, inclusive; zero otherwise.
-        window_unit: Granularity that the window was counted in, or ``None`` for any.
+        window_unit: Granularity that the window was counted in, or ``None`` for any; neither
+            compared nor sent.
         require_quality: Whether an upstream partition whose checks failed blocks the asset.
     """
 
@@ -132,7 +138,7 @@ class AssetDependency:
     mapping: DependencyMapping = DependencyMapping.IDENTITY
     window_start: int = 0
     window_end: int = 0
-    window_unit: TimeGranularity | None = None
+    window_unit: TimeGranularity | None = field(default=None, compare=False)
     require_quality: bool = True
 
     def __post_init__(self) -> None:

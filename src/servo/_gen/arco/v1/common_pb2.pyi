@@ -20,16 +20,16 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class AssetKey(_message.Message):
-    """The name of an asset: `namespace.name`. Both parts match `^[a-z][a-z0-9_]*$`."""
+    """The name of an asset: `namespace.name`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAMESPACE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
-    """The part before the dot."""
+    """The part before the dot, matching `^[a-z][a-z0-9_]*$`."""
     name: _builtins.str
-    """The part after the dot."""
+    """The part after the dot, matching `^[a-z][a-z0-9_]*$`."""
     def __init__(
         self,
         *,
