@@ -12,7 +12,12 @@ import _rehearse_image
 from _rehearse_image import Rehearsal
 from distributions import ROOT
 
-pytestmark = [pytest.mark.wheel, pytest.mark.timeout(600)]
+# In one process: what is built for a session is built once.
+pytestmark = [
+    pytest.mark.wheel,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("distributions"),
+]
 
 VERSION = "3.2.1"
 

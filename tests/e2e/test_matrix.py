@@ -23,7 +23,12 @@ from packaging.version import Version
 import distributions
 from distributions import ROOT, UV, Distributions
 
-pytestmark = [pytest.mark.matrix, pytest.mark.timeout(900)]
+# In one process: what is built for a session is built once.
+pytestmark = [
+    pytest.mark.matrix,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("distributions"),
+]
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CLASSIFIER = re.compile(r"Programming Language :: Python :: (3\.\d+)")

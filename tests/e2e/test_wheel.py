@@ -17,7 +17,12 @@ import pytest
 import distributions
 from distributions import ROOT, Distributions, run
 
-pytestmark = [pytest.mark.wheel, pytest.mark.timeout(600)]
+# In one process: what is built for a session is built once.
+pytestmark = [
+    pytest.mark.wheel,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("distributions"),
+]
 
 PACKAGE = ROOT / "src/servo"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

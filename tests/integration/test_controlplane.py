@@ -471,6 +471,31 @@ async def test_content_that_is_not_what_was_announced_is_refused(path: Path) -> 
 
 
 @sync
+async def test_a_manifest_that_writes_defaults_down_is_taken_as_it_is(path: Path) -> None:
+    """Clients in other languages need not know what Servo leaves out."""
+    plain = _wire.encode_chunk([asset("raw.a")])
+    # `execution`, field 10 of the asset, which is the only one of the chunk.
+    policy = _wire.encode(ExecutionPolicy())
+    more = b"\x52" + bytes([len(policy)]) + policy
+    spelled = plain[:1] + bytes([plain[1] + len(more)]) + plain[2:] + more
+    assert _wire.decode_chunk(spelled) == _wire.decode_chunk(plain)
+    fingerprint = _wire.chunks_fingerprint(ManifestContents(), [spelled])
+    assert fingerprint != _wire.chunks_fingerprint(ManifestContents(), [plain])
+    async with plane(path) as (_, caller), at_work(ScriptedWorker(caller)):
+        await caller.call(rpc.UPLOAD_CHUNKS, UploadChunksRequest(chunks=(spelled,)))
+        request = DeployRequest(
+            content_fingerprint=fingerprint,
+            header=ManifestContents(),
+            chunk_digests=(hashlib.sha256(spelled).digest(),),
+        )
+        response = await caller.call(rpc.DEPLOY, request)
+        assert response.created
+        created = await caller.create_run("*")
+        await caller.watch(created.run.run_id)
+        assert (await caller.get_run(created.run.run_id)).state is RunState.SUCCEEDED
+
+
+@sync
 async def test_what_does_not_exist_is_not_found(path: Path) -> None:
     async with plane(path) as (_, caller):
         await caller.deploy(CHAIN)

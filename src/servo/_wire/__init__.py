@@ -10,6 +10,7 @@ from servo._wire import methods
 from servo._wire.canonical_value import canonical_value
 from servo._wire.codec import decode, encode, from_json, to_canonical_json, to_json_dict
 from servo._wire.manifest_documents import (
+    chunks_fingerprint,
     decode_chunk,
     encode_chunk,
     manifest_canonical_json,
@@ -25,6 +26,7 @@ __all__ = [
     "MethodKind",
     "WireStatus",
     "canonical_value",
+    "chunks_fingerprint",
     "decode",
     "decode_chunk",
     "encode",

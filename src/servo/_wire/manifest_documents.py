@@ -57,6 +57,21 @@ def manifest_fingerprint(contents: ManifestContents) -> str:
     return digest.hexdigest()
 
 
+def chunks_fingerprint(header: ManifestContents, chunks: Iterable[bytes]) -> str:
+    """Return the content fingerprint of a manifest as it arrived: a header and chunks.
+
+    What arrived is printed as it is. A client may write down what others leave out because it is
+    the default; its fingerprint is then another one, and right.
+
+    Raises:
+        InvalidArgumentError: A chunk is malformed.
+    """
+    digest = hashlib.sha256()
+    for piece in _joined(header, map(_chunk_texts, chunks), provenance=False):
+        digest.update(piece.encode())
+    return digest.hexdigest()
+
+
 def encode_chunk(assets: Iterable[AssetDefinition]) -> bytes:
     """Encode a consecutive part of a manifest's assets as a ``ManifestChunk``.
 
@@ -78,26 +93,57 @@ def decode_chunk(data: bytes) -> tuple[AssetDefinition, ...]:
         InvalidArgumentError: The bytes are malformed, or an asset is.
     """
     try:
-        return manifest_chunk_from_proto(deployment_pb2.ManifestChunk.FromString(data))
+        return manifest_chunk_from_proto(_parse_chunk(data))
     except ServoError:
         raise
-    except (DecodeError, ValueError, TypeError) as exc:
-        raise InvalidArgumentError(
-            f"a manifest chunk of {len(data)} bytes is invalid: {exc}; deploy again"
-        ) from exc
+    except (ValueError, TypeError) as exc:
+        raise _invalid_chunk(data, exc) from exc
+
+
+def _parse_chunk(data: bytes) -> deployment_pb2.ManifestChunk:
+    try:
+        return deployment_pb2.ManifestChunk.FromString(data)
+    except DecodeError as exc:
+        raise _invalid_chunk(data, exc) from exc
+
+
+def _invalid_chunk(data: bytes, problem: Exception) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"a manifest chunk of {len(data)} bytes is invalid: {problem}; deploy again"
+    )
+
+
+def _chunk_texts(data: bytes) -> list[str]:
+    chunk = _parse_chunk(data)
+    for message in chunk.assets:
+        if message.HasField("code"):
+            message.code.line_number = 0
+    return [print_message(message) for message in chunk.assets]
 
 
 def _pieces(contents: ManifestContents, *, provenance: bool) -> Iterator[str]:
+    assets = contents.assets
+    parts = (
+        [_asset_json(asset, provenance) for asset in assets[first : first + _JOINED]]
+        for first in range(0, len(assets), _JOINED)
+    )
+    return _joined(contents, parts, provenance=provenance)
+
+
+def _joined(
+    contents: ManifestContents, parts: Iterable[list[str]], *, provenance: bool
+) -> Iterator[str]:
     header = manifest_pb2.AssetManifest()
     manifest_header_to_proto(contents, header)
     if not provenance:
         for field in ("deployed_at", "deployed_by", "code_version_id", "git"):
             header.ClearField(field)
     yield _BEGIN
-    assets = contents.assets
-    for first in range(0, len(assets), _JOINED):
-        texts = [_asset_json(asset, provenance) for asset in assets[first : first + _JOINED]]
-        yield f"{',' if first else ''}{','.join(texts)}"
+    separator = ""
+    for texts in parts:
+        if texts:
+            yield f"{separator}{','.join(texts)}"
+            separator = ","
     yield f"]{print_message(header).removeprefix(_NO_ASSETS)}"
 
 

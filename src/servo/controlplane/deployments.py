@@ -81,8 +81,7 @@ class Deployments:
 
         def check() -> list[AssetDefinition]:
             assets = list(chain.from_iterable(map(_wire.decode_chunk, chunks)))
-            contents = replace(request.header, assets=tuple(assets))
-            found = _wire.manifest_fingerprint(contents)
+            found = _wire.chunks_fingerprint(request.header, chunks)
             if found != request.content_fingerprint:
                 raise errors.InvalidArgumentError(
                     f"the manifest's content has the fingerprint {found}, not "

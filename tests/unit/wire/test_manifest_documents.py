@@ -8,13 +8,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
 import strategies
-from servo._gen.arco.v1 import manifest_pb2
+from servo._gen.arco.v1 import deployment_pb2, manifest_pb2
 from servo._wire import (
     canonical_value,
+    chunks_fingerprint,
     decode_chunk,
     encode_chunk,
     from_json,
@@ -22,6 +24,7 @@ from servo._wire import (
     manifest_fingerprint,
     to_canonical_json,
 )
+from servo._wire.canonical import print_message
 from servo.errors import InvalidArgumentError
 from servo.types.assets import AssetDefinition, CodeLocation
 from servo.types.keys import AssetKey
@@ -136,3 +139,31 @@ def test_an_asset_that_cannot_be_sent_is_named(write: object) -> None:
 def test_a_chunk_that_cannot_be_sent_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="cannot be sent"):
         encode_chunk([replace(ASSET, description="\ud800")])
+
+
+@given(st.lists(strategies.asset_definitions(), max_size=5), st.integers(0, 5))
+def test_the_chunks_of_a_manifest_have_its_fingerprint(
+    assets: list[AssetDefinition], cut: int
+) -> None:
+    chunks = [encode_chunk(assets[:cut]), encode_chunk(assets[cut:])]
+    contents = replace(CONTENTS, assets=tuple(assets))
+    assert chunks_fingerprint(CONTENTS, chunks) == manifest_fingerprint(contents)
+
+
+def test_a_chunk_that_writes_defaults_down_has_the_fingerprint_of_its_own_text() -> None:
+    message = deployment_pb2.ManifestChunk.FromString(encode_chunk([ASSET]))
+    message.assets[0].execution.max_retries = 3
+    message.assets[0].code.line_number = 7
+    found = chunks_fingerprint(CONTENTS, [message.SerializeToString()])
+    whole = manifest_pb2.AssetManifest()
+    json_format.Parse(manifest_canonical_json(CONTENTS, provenance=False), whole)
+    del whole.assets[:]
+    message.assets[0].code.line_number = 0
+    whole.assets.extend(message.assets)
+    assert found == hashlib.sha256(print_message(whole).encode()).hexdigest()
+    assert found != manifest_fingerprint(CONTENTS)
+
+
+def test_a_malformed_chunk_has_no_fingerprint() -> None:
+    with pytest.raises(InvalidArgumentError, match="manifest chunk of 2 bytes"):
+        chunks_fingerprint(CONTENTS, [b"\xff\xff"])
