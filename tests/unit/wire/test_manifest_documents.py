@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 from google.protobuf import json_format
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import strategies
@@ -44,6 +44,7 @@ CONTENTS = ManifestContents(
 )
 
 
+@settings(max_examples=30)
 @given(st.lists(strategies.asset_definitions(), max_size=4))
 def test_printing_asset_by_asset_gives_the_text_of_the_whole_message(
     assets: list[AssetDefinition],
@@ -141,6 +142,7 @@ def test_a_chunk_that_cannot_be_sent_is_refused() -> None:
         encode_chunk([replace(ASSET, description="\ud800")])
 
 
+@settings(max_examples=30)
 @given(st.lists(strategies.asset_definitions(), max_size=5), st.integers(0, 5))
 def test_the_chunks_of_a_manifest_have_its_fingerprint(
     assets: list[AssetDefinition], cut: int
