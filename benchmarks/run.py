@@ -17,14 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import calls
 import imports
 import manifest
 import peers
+import serve
 import table
 import tasks
 from measure import HERE, ROOT, BenchmarkError, Measurement, Options, progress
 
-BENCHMARKS: Final = {module.NAME: module for module in (imports, manifest, tasks)}
+BENCHMARKS: Final = {module.NAME: module for module in (imports, manifest, tasks, calls, serve)}
 RESULTS: Final = HERE / "results"
 
 _EXIT_OVER: Final = 1

@@ -44,6 +44,11 @@ GATES = (
         (PYTHON, "scripts/_contract_docs.py", "--check"),
         "docs/contract/reference follows from proto/",
     ),
+    Gate(
+        "client-twin",
+        (PYTHON, "scripts/_unasync.py", "--check"),
+        "the synchronous client follows from the asyncio one",
+    ),
     Gate("lint", ("ruff", "check"), "ruff's rules"),
     Gate("format", ("ruff", "format", "--check"), "ruff's layout"),
     Gate("types", ("mypy",), "mypy, strict"),

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import grpc.aio
 
 from servo import _wire
 from servo.controlplane.serve import ControlPlane, ControlPlaneConfig
-from servo.types import AssetDefinition, MaterializationId, WorkerId
+from servo.types import (
+    AssetDefinition,
+    AssetDependency,
+    AssetKey,
+    CodeLocation,
+    MaterializationId,
+    WorkerId,
+)
 from servo.types.events import Event
 from servo.types.manifests import ManifestContents
 from servo.types.records import Failure, Materialization, Run
@@ -50,9 +58,21 @@ Outcome = AttemptSucceeded | Failure | AttemptCancelled | None
 class Caller:
     """Calls the RPCs of a control plane over a real channel."""
 
-    def __init__(self, url: str, *, key: str = KEY, **identity: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str = KEY,
+        credentials: grpc.ChannelCredentials | None = None,
+        **identity: str,
+    ) -> None:
         self.url = url
-        self.channel = grpc.aio.insecure_channel(url.removeprefix("grpc://"))
+        target = url.partition("://")[2]
+        self.channel = (
+            grpc.aio.insecure_channel(target)
+            if credentials is None
+            else grpc.aio.secure_channel(target, credentials)
+        )
         self.metadata = (
             ("authorization", f"Bearer {key}"),
             *((f"x-servo-{name.replace('_', '-')}", value) for name, value in identity.items()),
@@ -187,6 +207,29 @@ class ScriptedWorker:
         self.send(Heartbeat(leases=leases))
 
 
+def sync(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Let pytest call an ``async def`` test that takes a folder."""
+
+    def run(tmp_path: Path) -> None:
+        asyncio.run(asyncio.wait_for(test(tmp_path), 60))
+
+    run.__name__ = test.__name__
+    run.__doc__ = test.__doc__
+    return run
+
+
+def asset(name: str, *upstream: str, **options: Any) -> AssetDefinition:
+    """Declare an asset that reads others."""
+    dependencies = [
+        AssetDependency(AssetKey.parse(key), parameter_name=f"p{number}")
+        for number, key in enumerate(upstream)
+    ]
+    key = AssetKey.parse(name)
+    return AssetDefinition(
+        key, dependencies=dependencies, code=CodeLocation("assets", key.name), **options
+    )
+
+
 def succeed(dispatch: TaskDispatch) -> AttemptSucceeded:
     """End an attempt well."""
     made = Materialization(
@@ -201,14 +244,22 @@ def succeed(dispatch: TaskDispatch) -> AttemptSucceeded:
 
 @asynccontextmanager
 async def plane(
-    folder: Path, *, lease: float = 30, grace: float = 5
+    folder: Path, *, lease: float = 30, grace: float = 5, **options: Any
 ) -> AsyncIterator[tuple[ControlPlane, Caller]]:
-    """Run a control plane on a database in a folder."""
+    """Run a control plane on a database in a folder.
+
+    Args:
+        folder: Where the database is.
+        lease: Seconds that a lease lasts.
+        grace: Seconds that a cancelled attempt may take.
+        options: Anything else that a `ControlPlaneConfig` has.
+    """
     config = ControlPlaneConfig(
         database=folder / "servo.db",
         api_key=KEY,
         lease_length=timedelta(seconds=lease),
         cancel_grace=timedelta(seconds=grace),
+        **options,
     )
     served = ControlPlane(config)
     caller = Caller(await served.start())

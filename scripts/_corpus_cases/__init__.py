@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _corpus_cases.access import ACCESS
 from _corpus_cases.case import Case
 from _corpus_cases.definitions import DEFINITIONS
 from _corpus_cases.deployments import DEPLOYMENTS
@@ -11,7 +12,7 @@ from _corpus_cases.sessions import SESSIONS
 
 __all__ = ["CASES", "EDGES", "USUAL", "Case"]
 
-USUAL: tuple[Case, ...] = (*DEFINITIONS, *DEPLOYMENTS, *RUNS, *SESSIONS)
+USUAL: tuple[Case, ...] = (*DEFINITIONS, *DEPLOYMENTS, *RUNS, *SESSIONS, *ACCESS)
 """Messages as Servo writes them."""
 
 CASES: tuple[Case, ...] = (*USUAL, *EDGES)

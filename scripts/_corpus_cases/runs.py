@@ -104,6 +104,10 @@ RUN: Final[Json] = {
     "reason": "a task has started",
     "counts": COUNTS,
     "lastSequence": "17",
+    "traceContext": {
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "tracestate": "vendor=1",
+    },
 }
 PLAN: Final[Json] = {
     "assets": [DAILY, EVENTS],

@@ -95,6 +95,9 @@ FROM_SERVER: Final[dict[str, Json]] = {
                 }
             ],
             "config": {"dry_run": "true"},
+            "traceContext": {
+                "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+            },
         }
     },
     "cancel": {"cancel": {"lease": LEASE, "reason": "wrong day", "gracePeriod": "0.000001s"}},

@@ -56,6 +56,8 @@ class AssetContext:
         tenant_id: Tenant that the run belongs to.
         workspace_id: Workspace that the run belongs to.
         config: Values that the run was created with.
+        trace_context: W3C trace context of the attempt, ``traceparent`` and ``tracestate``; empty
+            where nobody traces. Pass it on to what the function calls.
         reporter: Where reports go; they are dropped when left out.
     """
 
@@ -68,6 +70,7 @@ class AssetContext:
         "run_id",
         "task_id",
         "tenant_id",
+        "trace_context",
         "workspace_id",
     )
 
@@ -81,6 +84,7 @@ class AssetContext:
         tenant_id: str = "",
         workspace_id: str = "",
         config: Mapping[str, Any] | None = None,
+        trace_context: Mapping[str, str] | None = None,
         reporter: Reporter | None = None,
     ) -> None:
         self.partition_key = PartitionKey() if partition_key is None else partition_key
@@ -90,6 +94,7 @@ class AssetContext:
         self.tenant_id = tenant_id
         self.workspace_id = workspace_id
         self.config: Mapping[str, Any] = FrozenMap(config or {})
+        self.trace_context: Mapping[str, str] = FrozenMap(trace_context or {})
         self._reporter = reporter
         self._log: logging.LoggerAdapter[logging.Logger] | None = None
 

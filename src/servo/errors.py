@@ -9,8 +9,10 @@ The tree::
     │   ├── DefinitionError             (also a ValueError)
     │   ├── DiscoveryError
     │   ├── DataQualityError
-    │   └── LeaseExpiredError
+    │   ├── LeaseExpiredError
+    │   └── BudgetExhaustedError
     ├── UnavailableError                NETWORK
+    │   └── RateLimitedError
     ├── FilesystemError                 FILESYSTEM
     ├── ConfigurationError              CONFIGURATION
     │   ├── LockfileError
@@ -22,20 +24,33 @@ The tree::
     └── TaskCancelledError              UNKNOWN
 
 A category decides the gRPC status, the HTTP status, the exit code and whether a retry can help;
-``CATEGORY_RULES`` is the only place that says so. A few classes answer with a more precise
-status than their category (``NotFoundError`` is NOT_FOUND and 404).
+``CATEGORY_RULES`` says how. A few classes answer with a more precise status than their category
+(``NotFoundError`` is NOT_FOUND and 404). ``docs/reference/errors.md`` shows all of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from types import MappingProxyType
-from typing import ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, Self
+
+from servo._borders import (
+    CATEGORY_RULES,
+    GRPC_CODES,
+    PRECISE_RULES,
+    CategoryRule,
+    ErrorCategory,
+    GrpcCode,
+    exit_category,
+    http_origin,
+)
+from servo._causes import MAX_CAUSES, cause_chain, link_causes
 
 __all__ = [
     "CATEGORY_RULES",
+    "GRPC_CODES",
     "MAX_CAUSES",
+    "BudgetExhaustedError",
     "CacheError",
     "CategoryRule",
     "CodeVersionNotAvailableError",
@@ -47,69 +62,33 @@ __all__ = [
     "DiscoveryError",
     "ErrorCategory",
     "FilesystemError",
+    "GrpcCode",
     "InvalidArgumentError",
     "LeaseExpiredError",
     "LockfileError",
     "NotFoundError",
     "PermissionDeniedError",
+    "RateLimitedError",
     "ServoError",
     "TaskCancelledError",
     "UnauthenticatedError",
     "UnavailableError",
     "cause_chain",
+    "error_class_for_exit",
+    "error_class_for_grpc",
+    "error_class_for_http",
     "error_type",
 ]
 
-MAX_CAUSES: Final = 10
-"""How many causes of an error are carried over a border."""
-
-
-class ErrorCategory(StrEnum):
-    """What kind of trouble an error is; decides how every border reports it."""
-
-    VALIDATION = "validation"
-    NETWORK = "network"
-    FILESYSTEM = "filesystem"
-    CONFIGURATION = "configuration"
-    CACHE = "cache"
-    TIMEOUT = "timeout"
-    PERMISSION = "permission"
-    UNKNOWN = "unknown"
-
-
-class CategoryRule(NamedTuple):
-    """How one category looks at each border.
-
-    Attributes:
-        grpc_code: Name of the gRPC status code.
-        http_status: HTTP status code.
-        exit_code: Process exit code of the command line.
-        retried: Whether trying the same call again can help.
-    """
-
-    grpc_code: str
-    http_status: int
-    exit_code: int
-    retried: bool
-
-
-CATEGORY_RULES: Final[Mapping[ErrorCategory, CategoryRule]] = MappingProxyType(
-    {
-        ErrorCategory.VALIDATION: CategoryRule("INVALID_ARGUMENT", 400, 2, retried=False),
-        ErrorCategory.NETWORK: CategoryRule("UNAVAILABLE", 503, 69, retried=True),
-        ErrorCategory.FILESYSTEM: CategoryRule("INTERNAL", 500, 74, retried=False),
-        ErrorCategory.CONFIGURATION: CategoryRule("FAILED_PRECONDITION", 500, 78, retried=False),
-        ErrorCategory.CACHE: CategoryRule("ABORTED", 503, 70, retried=True),
-        ErrorCategory.TIMEOUT: CategoryRule("DEADLINE_EXCEEDED", 504, 75, retried=True),
-        ErrorCategory.PERMISSION: CategoryRule("PERMISSION_DENIED", 403, 77, retried=False),
-        ErrorCategory.UNKNOWN: CategoryRule("UNKNOWN", 500, 70, retried=False),
-    }
-)
-"""The one table of what a category means at each border."""
+FOREIGN_CODE: Final = "EXCEPTION"
+"""Code of a cause that is no error of Servo's; such a cause is named by its class only."""
 
 
 class ServoError(Exception):
     """Root of every error that Servo raises on purpose.
+
+    Errors pickle with their facts and their causes. A subclass that sets ``category`` gets the
+    category's rule.
 
     Args:
         message: What happened, to what, and what to do next.
@@ -117,14 +96,25 @@ class ServoError(Exception):
             ``"RUN_KEY_CONFLICT"``; the class has a default.
         context: Facts about the error, as text.
         hint: What to do next, when it is not part of the message.
+        retry_after: Seconds that the server asks to wait before another attempt; ``None`` where
+            it asks for nothing.
+
+    Attributes:
+        request_id: The request that failed, as both sides log it; set by the client.
+        attempts: How often the client tried; 0 where no call was made.
     """
 
     category: ClassVar[ErrorCategory] = ErrorCategory.UNKNOWN
     default_code: ClassVar[str] = "UNKNOWN"
+    rule: ClassVar[CategoryRule] = CATEGORY_RULES[ErrorCategory.UNKNOWN]
+    """What this kind of error means at each border."""
 
     code: str
     context: Mapping[str, str]
     hint: str
+    retry_after: float | None
+    request_id: str
+    attempts: int
 
     def __init__(
         self,
@@ -133,22 +123,26 @@ class ServoError(Exception):
         code: str | None = None,
         context: Mapping[str, object] | None = None,
         hint: str = "",
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code or self.default_code
         # A plain dict, copied: a read-only proxy could not be pickled with the exception.
         self.context = {name: str(value) for name, value in (context or {}).items()}
         self.hint = hint
+        self.retry_after = retry_after
+        self.request_id = ""
+        self.attempts = 0
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "category" in cls.__dict__ and "rule" not in cls.__dict__:
+            cls.rule = CATEGORY_RULES[cls.category]
 
     @property
     def message(self) -> str:
         """The message without the hint."""
         return str(self.args[0])
-
-    @property
-    def rule(self) -> CategoryRule:
-        """What this error means at each border."""
-        return CATEGORY_RULES[self.category]
 
     @property
     def grpc_code(self) -> str:
@@ -170,6 +164,80 @@ class ServoError(Exception):
         """Whether trying the same call again can help."""
         return self.rule.retried
 
+    def with_context(self, **facts: object) -> Self:
+        """Add facts to the context and return this error, as ``with_traceback`` does.
+
+        A fact that is there already is replaced: whoever adds one later knows more.
+        """
+        self.context = {**self.context, **{name: str(value) for name, value in facts.items()}}
+        return self
+
+    def with_cause(self, error: BaseException) -> Self:
+        """Set what led to this error and return it, as ``raise ... from`` does.
+
+        Never fails, because it is used where something failed already: a cause that has this error
+        among its own causes is left out, and a chain of more than `MAX_CAUSES` is cut at its end.
+        """
+        causes = (error, *cause_chain(error, limit=None))
+        if any(cause is self for cause in causes):
+            return self
+        self.__cause__ = error
+        if len(causes) > MAX_CAUSES:
+            last = causes[MAX_CAUSES - 1]
+            last.__cause__, last.__suppress_context__ = None, True
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the error in values that JSON has; `from_dict` reads it again.
+
+        A cause that is no `ServoError` is named by its class only: its text may hold secrets.
+        """
+        return {
+            "attempts": self.attempts,
+            "category": self.category.value,
+            "causes": [_describe_cause(cause) for cause in cause_chain(self)],
+            "code": self.code,
+            "context": dict(self.context),
+            "hint": self.hint,
+            "message": self.message,
+            "request_id": self.request_id,
+            "retry_after": self.retry_after,
+        }
+
+    @staticmethod
+    def from_dict(document: Mapping[str, Any]) -> ServoError:
+        """Read what `to_dict` wrote, here or in another version.
+
+        Returns:
+            An error of the most precise class that this version knows. Keys that are missing have
+            their default, unknown ones are ignored, an unknown category counts as UNKNOWN.
+        """
+        name = document.get("category")
+        known = name in ErrorCategory.__members__.values()
+        category = ErrorCategory(str(name)) if known else ErrorCategory.UNKNOWN
+        code = str(document.get("code") or "")
+        error = error_type(category, code=code)(
+            str(document.get("message", "")),
+            code=code or None,
+            context=document.get("context"),
+            hint=str(document.get("hint", "")),
+            retry_after=document.get("retry_after"),
+        )
+        error.request_id = str(document.get("request_id", ""))
+        error.attempts = int(document.get("attempts", 0))
+        link_causes(
+            error,
+            [
+                ServoError(str(cause.get("message", "")), code=str(cause.get("code", "")))
+                for cause in document.get("causes", ())
+            ],
+        )
+        return error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        causes = [_portable(cause) for cause in cause_chain(self)]
+        return _restore, (type(self), self.args, self.__dict__, causes)
+
     def __str__(self) -> str:
         if not self.hint:
             return self.message
@@ -188,32 +256,14 @@ class NotFoundError(InvalidArgumentError):
     """What the call names does not exist."""
 
     default_code = "NOT_FOUND"
-
-    @property
-    def grpc_code(self) -> str:
-        """NOT_FOUND instead of the category's status."""
-        return "NOT_FOUND"
-
-    @property
-    def http_status(self) -> int:
-        """404 instead of the category's status."""
-        return 404
+    rule = PRECISE_RULES[default_code]
 
 
 class ConflictError(InvalidArgumentError):
     """What the call would create exists already, or exists differently."""
 
     default_code = "ALREADY_EXISTS"
-
-    @property
-    def grpc_code(self) -> str:
-        """ALREADY_EXISTS instead of the category's status."""
-        return "ALREADY_EXISTS"
-
-    @property
-    def http_status(self) -> int:
-        """409 instead of the category's status."""
-        return 409
+    rule = PRECISE_RULES[default_code]
 
 
 class DefinitionError(InvalidArgumentError, ValueError):
@@ -243,11 +293,24 @@ class LeaseExpiredError(InvalidArgumentError):
     default_code = "LEASE_EXPIRED"
 
 
+class BudgetExhaustedError(InvalidArgumentError):
+    """An attempt has spent more than its task's budget allows."""
+
+    default_code = "BUDGET_EXHAUSTED"
+
+
 class UnavailableError(ServoError):
     """A server cannot be reached or cannot answer now."""
 
     category = ErrorCategory.NETWORK
     default_code = "UNAVAILABLE"
+
+
+class RateLimitedError(UnavailableError):
+    """The server answers fewer calls than were made; ``retry_after`` says when it goes on."""
+
+    default_code = "RATE_LIMITED"
+    rule = PRECISE_RULES[default_code]
 
 
 class FilesystemError(ServoError):
@@ -301,16 +364,7 @@ class UnauthenticatedError(PermissionDeniedError):
     """The caller is not known: no credentials, or wrong ones."""
 
     default_code = "UNAUTHENTICATED"
-
-    @property
-    def grpc_code(self) -> str:
-        """UNAUTHENTICATED instead of the category's status."""
-        return "UNAUTHENTICATED"
-
-    @property
-    def http_status(self) -> int:
-        """401 instead of the category's status."""
-        return 401
+    rule = PRECISE_RULES[default_code]
 
 
 class TaskCancelledError(ServoError):
@@ -319,36 +373,40 @@ class TaskCancelledError(ServoError):
     default_code = "TASK_CANCELLED"
 
 
-_BY_CATEGORY: Final[Mapping[ErrorCategory, type[ServoError]]] = {
-    ErrorCategory.VALIDATION: InvalidArgumentError,
-    ErrorCategory.NETWORK: UnavailableError,
-    ErrorCategory.FILESYSTEM: FilesystemError,
-    ErrorCategory.CONFIGURATION: ConfigurationError,
-    ErrorCategory.CACHE: CacheError,
-    ErrorCategory.TIMEOUT: DeadlineError,
-    ErrorCategory.PERMISSION: PermissionDeniedError,
-    ErrorCategory.UNKNOWN: ServoError,
-}
-_BY_CODE: Final[Mapping[str, type[ServoError]]] = {
-    cls.default_code: cls
-    for cls in (
-        NotFoundError,
-        ConflictError,
-        DefinitionError,
-        DiscoveryError,
-        DataQualityError,
-        LeaseExpiredError,
-        LockfileError,
-        CodeVersionNotAvailableError,
-        UnauthenticatedError,
-        TaskCancelledError,
-    )
-}
-_BY_GRPC_CODE: Final[Mapping[str, type[ServoError]]] = {
-    "NOT_FOUND": NotFoundError,
-    "ALREADY_EXISTS": ConflictError,
-    "UNAUTHENTICATED": UnauthenticatedError,
-}
+_BY_CATEGORY: Final[Mapping[ErrorCategory, type[ServoError]]] = MappingProxyType(
+    {
+        ErrorCategory.VALIDATION: InvalidArgumentError,
+        ErrorCategory.NETWORK: UnavailableError,
+        ErrorCategory.FILESYSTEM: FilesystemError,
+        ErrorCategory.CONFIGURATION: ConfigurationError,
+        ErrorCategory.CACHE: CacheError,
+        ErrorCategory.TIMEOUT: DeadlineError,
+        ErrorCategory.PERMISSION: PermissionDeniedError,
+        ErrorCategory.UNKNOWN: ServoError,
+    }
+)
+_BY_CODE: Final[Mapping[str, type[ServoError]]] = MappingProxyType(
+    {
+        cls.default_code: cls
+        for cls in (
+            NotFoundError,
+            ConflictError,
+            DefinitionError,
+            DiscoveryError,
+            DataQualityError,
+            LeaseExpiredError,
+            BudgetExhaustedError,
+            RateLimitedError,
+            LockfileError,
+            CodeVersionNotAvailableError,
+            UnauthenticatedError,
+            TaskCancelledError,
+        )
+    }
+)
+_BY_GRPC_CODE: Final[Mapping[str, type[ServoError]]] = MappingProxyType(
+    {_BY_CODE[code].rule.grpc_code: _BY_CODE[code] for code in PRECISE_RULES}
+)
 
 
 def error_type(category: ErrorCategory, *, code: str = "", grpc_code: str = "") -> type[ServoError]:
@@ -370,25 +428,63 @@ def error_type(category: ErrorCategory, *, code: str = "", grpc_code: str = "") 
     return _BY_CATEGORY[category]
 
 
-def cause_chain(error: BaseException, *, limit: int = MAX_CAUSES) -> tuple[BaseException, ...]:
-    """List what led to an error, nearest cause first.
+def error_class_for_grpc(name: str) -> type[ServoError]:
+    """Find the class for a gRPC status that carries no error of ours.
 
     Args:
-        error: The error that is reported; it is not part of the answer.
-        limit: Longest chain returned.
-
-    Returns:
-        Causes in the order in which a traceback would name them, without repetition.
+        name: Name of the status code, such as ``"UNAVAILABLE"``; an unknown one is `ServoError`.
     """
-    chain: list[BaseException] = []
-    seen = {id(error)}
-    current: BaseException | None = error
-    while current is not None and len(chain) < limit:
-        suppressed = current.__suppress_context__
-        following = current.__cause__ or (None if suppressed else current.__context__)
-        if following is None or id(following) in seen:
-            break
-        seen.add(id(following))
-        chain.append(following)
-        current = following
-    return tuple(chain)
+    found = GRPC_CODES.get(name)
+    return ServoError if found is None else error_type(found.category, grpc_code=name)
+
+
+def error_class_for_http(status: int) -> type[ServoError]:
+    """Find the class for an HTTP answer that carries no error of ours, such as a proxy's page.
+
+    Args:
+        status: Any HTTP status, 100 to 599. A bare 404 is a `ConfigurationError`, because the
+            address is wrong; that a run does not exist is said by the server's own error only.
+    """
+    category, code = http_origin(status)
+    return error_type(category, code=code)
+
+
+def error_class_for_exit(code: int) -> type[ServoError]:
+    """Find the class for the exit code of one of our commands, such as 69 (unavailable)."""
+    return _BY_CATEGORY[exit_category(code)]
+
+
+def _describe_cause(cause: BaseException) -> dict[str, str]:
+    """Return the code and the message of a cause as they may leave the process."""
+    if isinstance(cause, ServoError):
+        return {"code": cause.code, "message": str(cause)}
+    return {"code": FOREIGN_CODE, "message": type(cause).__name__}
+
+
+def _restore(
+    cls: type[ServoError],
+    args: tuple[Any, ...],
+    state: Mapping[str, Any],
+    causes: Sequence[BaseException],
+) -> ServoError:
+    # Not through __init__: a subclass may have made its arguments into something else.
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    link_causes(error, causes)
+    return error
+
+
+def _portable(cause: BaseException) -> BaseException:
+    """Return a cause that can be pickled without its own causes, the cause itself if possible."""
+    if isinstance(cause, ServoError):
+        return _restore(type(cause), cause.args, cause.__dict__, ())
+    import pickle
+
+    try:
+        # The classes of other libraries often pickle and then cannot be read again.
+        copy = pickle.loads(pickle.dumps(cause))
+    except Exception:
+        return ServoError(f"{type(cause).__name__}: {cause}", code=FOREIGN_CODE)
+    assert isinstance(copy, BaseException)
+    return copy

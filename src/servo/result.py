@@ -7,20 +7,28 @@ Raise where the caller cannot go on; return a ``Result`` where failing is one of
             use(value)
         case Err(error):
             report(error)
+
+`Result` is a monad: ``map`` and ``flat_map`` go on with a value and leave an error as it is, and
+neither catches what its function raises. `attempt` is the one door from exceptions to results,
+``unwrap`` the one back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, Literal, NoReturn, TypeAlias, TypeVar
+from types import CoroutineType
+from typing import Any, Generic, Literal, NoReturn, TypeAlias, TypeVar, overload
 
-__all__ = ["Err", "Ok", "Result"]
+__all__ = ["Err", "Ok", "Result", "attempt", "collect"]
 
 T_co = TypeVar("T_co", covariant=True)
 E_co = TypeVar("E_co", covariant=True)
+T = TypeVar("T")
+E = TypeVar("E")
 U = TypeVar("U")
 D = TypeVar("D")
+X = TypeVar("X", bound=Exception)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +53,21 @@ class Ok(Generic[T_co]):
         """Apply ``function`` to the value; what it raises passes through."""
         return Ok(function(self.value))
 
+    def flat_map(self, function: Callable[[T_co], Result[U, D]]) -> Result[U, D]:
+        """Go on with ``function``, which may fail; what it raises passes through."""
+        return function(self.value)
+
     def map_err(self, function: Callable[[D], U]) -> Ok[T_co]:
         """Leave a success as it is."""
         return self
+
+    def or_else(self, function: Callable[[D], Result[U, E]]) -> Ok[T_co]:
+        """Leave a success as it is."""
+        return self
+
+    def match(self, *, ok: Callable[[T_co], U], err: Callable[[D], U]) -> U:
+        """Return what ``ok`` makes of the value."""
+        return ok(self.value)
 
     def unwrap(self) -> T_co:
         """Return the value."""
@@ -80,9 +100,21 @@ class Err(Generic[E_co]):
         """Leave a failure as it is."""
         return self
 
+    def flat_map(self, function: Callable[[D], Result[U, E]]) -> Err[E_co]:
+        """Leave a failure as it is."""
+        return self
+
     def map_err(self, function: Callable[[E_co], U]) -> Err[U]:
         """Apply ``function`` to the error; what it raises passes through."""
         return Err(function(self.error))
+
+    def or_else(self, function: Callable[[E_co], Result[U, D]]) -> Result[U, D]:
+        """Ask ``function`` for another answer, which may fail as well."""
+        return function(self.error)
+
+    def match(self, *, ok: Callable[[D], U], err: Callable[[E_co], U]) -> U:
+        """Return what ``err`` makes of the error."""
+        return err(self.error)
 
     def unwrap(self) -> NoReturn:
         """Raise the error itself if it is an exception.
@@ -101,3 +133,50 @@ class Err(Generic[E_co]):
 
 Result: TypeAlias = Ok[T_co] | Err[E_co]
 """Either ``Ok`` with a value or ``Err`` with an error."""
+
+
+@overload
+def attempt(function: Callable[[], T]) -> Result[T, Exception]: ...
+@overload
+def attempt(function: Callable[[], T], *, catch: type[X] | tuple[type[X], ...]) -> Result[T, X]: ...
+def attempt(
+    function: Callable[[], T], *, catch: type[Any] | tuple[type[Any], ...] = Exception
+) -> Result[T, Any]:
+    """Call ``function`` and return what it returns or raises.
+
+    Args:
+        function: Called without arguments; give it some with a ``lambda``.
+        catch: The exceptions that become an `Err`. Anything else passes through, and so do
+            ``KeyboardInterrupt`` and ``SystemExit`` always.
+
+    Raises:
+        TypeError: ``function`` is a coroutine function: its call never fails, so nothing would
+            be caught.
+    """
+    try:
+        value = function()
+    except catch as error:
+        return Err(error)
+    if isinstance(value, CoroutineType):
+        value.close()
+        raise TypeError(
+            f"attempt() got the coroutine {value.__qualname__!r}, which has not run yet; await it "
+            f"first, or write try/except around the await"
+        )
+    return Ok(value)
+
+
+def collect(results: Iterable[Result[T, E]]) -> Result[tuple[T, ...], E]:
+    """Turn many results into one: all the values in order, or the first error.
+
+    Args:
+        results: Read only up to the first error.
+    """
+    values: list[T] = []
+    for result in results:
+        match result:
+            case Ok(value):
+                values.append(value)
+            case Err():
+                return result
+    return Ok(tuple(values))

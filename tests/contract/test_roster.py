@@ -20,6 +20,7 @@ from servo import errors
 from servo._wire import METHODS
 from servo.client import Client
 from servo.controlplane.service import Service
+from servo.types.access import Role
 from servo.types.assets import AssetDefinition, CodeLocation
 from servo.types.deployments import Deployment
 from servo.types.ids import RunId
@@ -51,7 +52,9 @@ DEPLOYED = Deployment(deployment_id="", content_fingerprint="", chunk_digests=(b
 ARGUMENTS: dict[str, Any] = {
     "deployment": "",
     "key": "raw.events",
+    "key_id": "abcdefgh",
     "manifest": ManifestContents(assets=ASSETS),
+    "role": Role.VIEWER,
     "run_id": RunId.generate(),
     "selection": ["raw.*"],
     "timeout": 1.0,

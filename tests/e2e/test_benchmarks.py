@@ -70,6 +70,16 @@ def test_tasks_are_run_durably_by_a_control_plane_and_a_worker(tmp_path: Path) -
     assert found["ten times the tasks: 1,000"]["beside"] == "100 tasks"
 
 
+def test_calls_are_measured_beside_grpcio_alone(tmp_path: Path) -> None:
+    found = measured("calls", tmp_path)
+    for client in ("Client", "AsyncClient"):
+        one = found[f"a unary call: {client}, gRPC, every interceptor"]
+        assert one["beside"].startswith("grpcio bare")
+        assert one["limit"] == 1.15
+        assert one["median"] > 0
+    assert found["a unary call: Client, HTTP/JSON, every interceptor"]["median"] > 0
+
+
 def test_the_table_shows_what_was_measured(tmp_path: Path) -> None:
     done = run("imports", "--quick", "--repeat", "1", folder=tmp_path)
     assert done.returncode == 0, done.stderr

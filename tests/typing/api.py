@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, assert_type
 
 import polars as pl
@@ -27,8 +28,12 @@ from servo import (
     row_count,
     window,
 )
-from servo.result import Result
+from servo.client import AsyncClient, AsyncStream, Call, Client, Stream, TokenFile
+from servo.result import Result, attempt, collect
 from servo.types import AssetDefinition, PartitionDimension, PartitionSet, TimeDimension
+from servo.types.events import Event
+from servo.types.logs import LogBatch
+from servo.types.records import Run
 
 
 @asset
@@ -101,6 +106,46 @@ def results_are_matched(result: Result[int, ValueError]) -> int:
             return assert_type(value, int)
         case Err(error):
             raise assert_type(error, ValueError)
+
+
+def results_are_chained(result: Result[int, ValueError]) -> str:
+    assert_type(result.map(str), Result[str, ValueError])
+    assert_type(result.unwrap_or(0), int)
+    assert_type(collect([result]), Result[tuple[int, ...], ValueError])
+    assert_type(attempt(lambda: 3), Result[int, Exception])
+    assert_type(attempt(lambda: 3, catch=KeyError), Result[int, KeyError])
+    return result.match(ok=str, err=repr)
+
+
+def streams_and_pages_know_what_they_hold(client: Client) -> None:
+    assert_type(client.runs.watch("r"), Stream[Event])
+    for run in client.runs.list():
+        assert_type(run, Run)
+    with client.logs.read("r") as batches:
+        assert_type(next(batches), LogBatch)
+    assert_type(client.with_options(timeout=None), Client)
+
+
+async def asynchronous_ones_do_too(client: AsyncClient) -> None:
+    assert_type(await client.runs.get("r"), Run)
+    assert_type(client.runs.watch("r"), AsyncStream[Event])
+    async for run in client.runs.list():
+        assert_type(run, Run)
+
+
+def interceptors_are_objects_or_functions() -> None:
+    class Both:
+        def unary(self, call: Call, proceed: Callable[[Call], Any]) -> Any:
+            return proceed(call)
+
+        def stream(self, call: Call, proceed: Callable[[Call], Iterator[Any]]) -> Iterator[Any]:
+            yield from proceed(call)
+
+    def function(call: Call, proceed: Callable[[Call], Any]) -> Any:
+        call.metadata["x-team"] = "data"
+        return proceed(call)
+
+    Client("grpc://127.0.0.1:1", interceptors=[Both(), function], api_key=TokenFile("key"))
 
 
 def checks_have_one_type() -> list[Check]:

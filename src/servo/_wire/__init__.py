@@ -9,6 +9,7 @@ from __future__ import annotations
 from servo._wire import methods
 from servo._wire.canonical_value import canonical_value
 from servo._wire.codec import decode, encode, from_json, to_canonical_json, to_json_dict
+from servo._wire.connect_errors import ConnectFailure, connect_failure_for, error_from_connect
 from servo._wire.manifest_documents import (
     chunks_fingerprint,
     decode_chunk,
@@ -22,15 +23,18 @@ from servo._wire.statuses import DETAILS_KEY, WireStatus, error_from_status, sta
 __all__ = [
     "DETAILS_KEY",
     "METHODS",
+    "ConnectFailure",
     "Method",
     "MethodKind",
     "WireStatus",
     "canonical_value",
     "chunks_fingerprint",
+    "connect_failure_for",
     "decode",
     "decode_chunk",
     "encode",
     "encode_chunk",
+    "error_from_connect",
     "error_from_status",
     "from_json",
     "manifest_canonical_json",

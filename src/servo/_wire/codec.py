@@ -97,8 +97,13 @@ def to_json_dict(value: object) -> dict[str, Any]:
     return found
 
 
-def from_json(cls: type[T], text: str) -> T:
+def from_json(cls: type[T], text: str | bytes, *, ignore_unknown_fields: bool = False) -> T:
     """Read a value from protobuf's JSON, canonical or not.
+
+    Args:
+        cls: Its type.
+        text: The JSON.
+        ignore_unknown_fields: Pass over names that only a newer version knows, as a server does.
 
     Raises:
         TypeError: The type is not part of the contract.
@@ -109,7 +114,7 @@ def from_json(cls: type[T], text: str) -> T:
 
     message = row_of(cls).message()
     try:
-        json_format.Parse(text, message)
+        json_format.Parse(text, message, ignore_unknown_fields=ignore_unknown_fields)
     except json_format.ParseError as exc:
         raise InvalidArgumentError(f"the JSON of a {_name(cls)} is invalid: {exc}") from exc
     except (ValueError, TypeError, RecursionError) as exc:

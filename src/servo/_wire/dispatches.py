@@ -79,6 +79,8 @@ def task_dispatch_to_proto(dispatch: TaskDispatch, message: pb.TaskDispatch) -> 
         task_input_to_proto(task_input, message.inputs.add())
     if dispatch.config:
         message.config.update(dispatch.config)
+    if dispatch.trace_context:
+        message.trace_context.update(dispatch.trace_context)
 
 
 def task_dispatch_from_proto(message: pb.TaskDispatch) -> TaskDispatch:
@@ -96,6 +98,7 @@ def task_dispatch_from_proto(message: pb.TaskDispatch) -> TaskDispatch:
         partition_key=partition_key_from_proto(message.partition_key),
         inputs=tuple([task_input_from_proto(item) for item in message.inputs]),
         config=dict(message.config),
+        trace_context=dict(message.trace_context),
     )
 
 

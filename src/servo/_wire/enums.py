@@ -11,8 +11,9 @@ import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from servo._gen.arco.v1 import asset_pb2, deployment_pb2, error_pb2, log_pb2, run_pb2
+from servo._gen.arco.v1 import asset_pb2, deployment_pb2, error_pb2, key_pb2, log_pb2, run_pb2
 from servo.errors import ErrorCategory, InvalidArgumentError
+from servo.types.access import Role
 from servo.types.assets import Compression, IoFormat
 from servo.types.checks import CheckPhase, CheckSeverity, CheckType
 from servo.types.dependencies import DependencyMapping
@@ -103,6 +104,7 @@ ERROR_CATEGORY: Final = EnumTable(
     ErrorCategory, error_pb2.ErrorCategory, fallback=ErrorCategory.UNKNOWN
 )
 """An error of a new category is still raised, as one that no retry helps."""
+ROLE: Final = EnumTable(Role, key_pb2.Role)
 
 ENUMS: Final[tuple[EnumTable[Any, Any], ...]] = (
     TIME_GRANULARITY,
@@ -118,5 +120,6 @@ ENUMS: Final[tuple[EnumTable[Any, Any], ...]] = (
     FAILURE_CATEGORY,
     LOG_STREAM,
     ERROR_CATEGORY,
+    ROLE,
 )
 """Every enum of the contract."""

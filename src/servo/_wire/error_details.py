@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from servo._causes import cause_chain, link_causes
 from servo._gen.arco.v1 import error_pb2 as pb
 from servo._wire.enums import ERROR_CATEGORY
-from servo.errors import ErrorCategory, ServoError, cause_chain, error_type
+from servo.errors import FOREIGN_CODE, ErrorCategory, ServoError, error_type
 
 MAX_MESSAGE: Final = 2_000
 """Characters of a message that are sent; a status travels in headers, which are small."""
@@ -36,7 +37,7 @@ def error_detail_to_proto(error: ServoError, message: pb.ErrorDetail) -> None:
             entry.code = cause.code
             entry.message = shorten(_public(cause, str(cause)), MAX_FACT)
         else:
-            entry.code = "EXCEPTION"
+            entry.code = FOREIGN_CODE
             entry.message = type(cause).__name__
 
 
@@ -50,11 +51,7 @@ def error_detail_from_proto(message: pb.ErrorDetail, *, grpc_code: str = "") -> 
     category = ERROR_CATEGORY.member[message.category]
     found = error_type(category, code=message.code, grpc_code=grpc_code)
     error = found(message.message, code=message.code, context=dict(message.context))
-    outer: BaseException = error
-    for cause in message.causes:
-        inner = ServoError(cause.message, code=cause.code)
-        outer.__cause__ = inner
-        outer = inner
+    link_causes(error, [ServoError(cause.message, code=cause.code) for cause in message.causes])
     return error
 
 

@@ -13,6 +13,7 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, Service
 from servo._gen.arco.v1 import (
     asset_service_pb2,
     deployment_pb2,
+    key_pb2,
     log_pb2,
     run_service_pb2,
     server_pb2,
@@ -20,7 +21,7 @@ from servo._gen.arco.v1 import (
 )
 from servo._wire.codec import decode, encode
 from servo._wire.table import row_of
-from servo.types import requests, sessions
+from servo.types import access, requests, sessions
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -150,6 +151,17 @@ def _assets(
     return _method(file, "AssetService", name, request_type, response_type)
 
 
+def _keys(
+    name: str,
+    request_type: type[Request],
+    response_type: type[Response],
+    *,
+    idempotent: bool = True,
+) -> Method[Request, Response]:
+    file = key_pb2.DESCRIPTOR
+    return _method(file, "KeyService", name, request_type, response_type, idempotent=idempotent)
+
+
 DEPLOY: Final = _deployments("Deploy", requests.DeployRequest, requests.DeployResponse)
 FIND_MISSING_CHUNKS: Final = _deployments(
     "FindMissingChunks", requests.FindMissingChunksRequest, requests.FindMissingChunksResponse
@@ -197,6 +209,11 @@ GET_SERVER_INFO: Final = _method(
     requests.GetServerInfoRequest,
     requests.GetServerInfoResponse,
 )
+CREATE_KEY: Final = _keys(
+    "CreateKey", access.CreateKeyRequest, access.CreateKeyResponse, idempotent=False
+)
+LIST_KEYS: Final = _keys("ListKeys", access.ListKeysRequest, access.ListKeysResponse)
+REVOKE_KEY: Final = _keys("RevokeKey", access.RevokeKeyRequest, access.RevokeKeyResponse)
 OPEN_SESSION: Final = _method(
     worker_pb2.DESCRIPTOR,
     "WorkerService",
@@ -227,6 +244,9 @@ METHODS: Final[Mapping[str, Method[Any, Any]]] = MappingProxyType(
             LIST_MATERIALIZATIONS,
             READ_LOGS,
             GET_SERVER_INFO,
+            CREATE_KEY,
+            LIST_KEYS,
+            REVOKE_KEY,
             OPEN_SESSION,
         )
     }

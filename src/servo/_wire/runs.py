@@ -222,6 +222,8 @@ def run_to_proto(run: Run, message: pb.Run) -> None:
     for task in run.tasks:
         task_to_proto(task, message.tasks.add())
     message.last_sequence = run.last_sequence
+    if run.trace_context:
+        message.trace_context.update(run.trace_context)
 
 
 def run_from_proto(message: pb.Run) -> Run:
@@ -246,4 +248,5 @@ def run_from_proto(message: pb.Run) -> Run:
         counts=task_counts_from_proto(message.counts),
         tasks=tuple([task_from_proto(task) for task in message.tasks]),
         last_sequence=message.last_sequence,
+        trace_context=dict(message.trace_context),
     )

@@ -1,33 +1,26 @@
 """Errors and gRPC statuses: what a server answers with, and what a client raises.
 
-A status carries an ``ErrorDetail`` in ``google.rpc.Status``, in the trailing metadata
-``grpc-status-details-bin``. This module knows statuses by name only; it does not import grpc.
+A status carries an ``ErrorDetail``, and a ``RetryInfo`` where the server wants a pause, in
+``google.rpc.Status``, in the trailing metadata ``grpc-status-details-bin``. This module knows
+statuses by name only; it does not import grpc.
 """
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from servo._gen.arco.v1 import error_pb2
 from servo._wire.error_details import error_detail_from_proto, error_detail_to_proto, shorten
-from servo.errors import (
-    CacheError,
-    ConfigurationError,
-    ConflictError,
-    DeadlineError,
-    InvalidArgumentError,
-    NotFoundError,
-    PermissionDeniedError,
-    ServoError,
-    UnauthenticatedError,
-    UnavailableError,
-)
+from servo.errors import GRPC_CODES, ServoError, error_class_for_grpc
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
 """The key of the trailing metadata that holds the details."""
@@ -38,50 +31,12 @@ MAX_STATUS_MESSAGE: Final = 200
 """Characters of the plain status message; the details hold more of it."""
 
 CODE_NUMBERS: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        "OK": 0,
-        "CANCELLED": 1,
-        "UNKNOWN": 2,
-        "INVALID_ARGUMENT": 3,
-        "DEADLINE_EXCEEDED": 4,
-        "NOT_FOUND": 5,
-        "ALREADY_EXISTS": 6,
-        "PERMISSION_DENIED": 7,
-        "RESOURCE_EXHAUSTED": 8,
-        "FAILED_PRECONDITION": 9,
-        "ABORTED": 10,
-        "OUT_OF_RANGE": 11,
-        "UNIMPLEMENTED": 12,
-        "INTERNAL": 13,
-        "UNAVAILABLE": 14,
-        "DATA_LOSS": 15,
-        "UNAUTHENTICATED": 16,
-    }
+    {name: code.number for name, code in GRPC_CODES.items()}
 )
-"""Every gRPC status code by name."""
+"""The number of every gRPC status code by name."""
 
-# What a status without details means: it was made by grpc itself or by something in between.
-_BARE: Final[Mapping[str, type[ServoError]]] = MappingProxyType(
-    {
-        "OK": ServoError,
-        "CANCELLED": ServoError,
-        "UNKNOWN": ServoError,
-        "INVALID_ARGUMENT": InvalidArgumentError,
-        "DEADLINE_EXCEEDED": DeadlineError,
-        "NOT_FOUND": NotFoundError,
-        "ALREADY_EXISTS": ConflictError,
-        "PERMISSION_DENIED": PermissionDeniedError,
-        "RESOURCE_EXHAUSTED": InvalidArgumentError,
-        "FAILED_PRECONDITION": ConfigurationError,
-        "ABORTED": CacheError,
-        "OUT_OF_RANGE": InvalidArgumentError,
-        "UNIMPLEMENTED": ConfigurationError,
-        "INTERNAL": ServoError,
-        "UNAVAILABLE": UnavailableError,
-        "DATA_LOSS": ServoError,
-        "UNAUTHENTICATED": UnauthenticatedError,
-    }
-)
+MAX_RETRY_AFTER: Final = 86_400.0
+"""Seconds; a longer pause that a server asks for is no pause but an answer."""
 
 
 class WireStatus(NamedTuple):
@@ -90,7 +45,8 @@ class WireStatus(NamedTuple):
     Attributes:
         code: Name of the gRPC status code.
         message: The status message, short.
-        details: The value of `DETAILS_KEY`: a ``google.rpc.Status`` with an ``ErrorDetail``.
+        details: The value of `DETAILS_KEY`: a ``google.rpc.Status`` with an ``ErrorDetail`` and,
+            where there is one, a ``RetryInfo``.
     """
 
     code: str
@@ -106,16 +62,12 @@ def status_for(error: BaseException, *, incident: str = "") -> WireStatus:
             says nothing but where to look.
         incident: Names an unexpected error in the server's log; made up when left out.
     """
-    if not isinstance(error, ServoError):
-        error = ServoError(
-            f"internal error, see the server's log (id {incident or secrets.token_hex(6)})",
-            code="INTERNAL",
-        )
+    error = public_error(error, incident=incident)
     detail = error_pb2.ErrorDetail()
     error_detail_to_proto(error, detail)
     code = error.grpc_code
     message = shorten(detail.message, MAX_STATUS_MESSAGE)
-    return WireStatus(code, message, _details(code, message, detail))
+    return WireStatus(code, message, _details(code, message, detail, error.retry_after))
 
 
 def error_from_status(code: str, message: str, details: bytes | None = None) -> ServoError:
@@ -130,19 +82,65 @@ def error_from_status(code: str, message: str, details: bytes | None = None) -> 
     Returns:
         An error of the most precise class; never raises.
     """
-    detail = _find_detail(details) if details else None
-    if detail is not None:
-        return error_detail_from_proto(detail, grpc_code=code)
-    return _BARE.get(code, ServoError)(
-        message or f"the call ended with the status {code} and no message",
-        context={"grpc_status": code},
+    status = _read_status(details) if details else Status()
+    detail, retry_after = error_pb2.ErrorDetail(), RetryInfo()
+    error = (
+        error_detail_from_proto(detail, grpc_code=code)
+        if unpack_into(status, detail) and (detail.code or detail.message)
+        else error_class_for_grpc(code)(
+            message or f"the call ended with the status {code} and no message",
+            context={"grpc_status": code},
+        )
+    )
+    if unpack_into(status, retry_after):
+        error.retry_after = seconds_of(retry_after)
+    return error
+
+
+def public_error(error: BaseException, *, incident: str = "") -> ServoError:
+    """Return what a caller may know: the error itself, or that there was an unexpected one."""
+    if isinstance(error, ServoError):
+        return error
+    return ServoError(
+        f"internal error, see the server's log (id {incident or secrets.token_hex(6)})",
+        code="INTERNAL",
     )
 
 
-def _details(code: str, message: str, detail: error_pb2.ErrorDetail) -> bytes:
+def retry_info(seconds: float) -> RetryInfo:
+    """Return the message that asks for a pause; at most `MAX_RETRY_AFTER` long."""
+    pause = min(max(seconds, 0.0), MAX_RETRY_AFTER)
+    delay = Duration()
+    delay.FromMilliseconds(math.ceil(pause * 1000))
+    return RetryInfo(retry_delay=delay)
+
+
+def seconds_of(message: RetryInfo) -> float:
+    """Return the pause that a server asks for, within what a caller can believe."""
+    # Read by hand: ToTimedelta refuses durations that a hostile server may send.
+    delay = message.retry_delay
+    return min(max(delay.seconds + delay.nanos / 1e9, 0.0), MAX_RETRY_AFTER)
+
+
+def unpack_into(status: Status, message: error_pb2.ErrorDetail | RetryInfo) -> bool:
+    """Fill ``message`` from the first readable detail of its type; tell whether there is one."""
+    for entry in status.details:
+        try:
+            if entry.Unpack(message):
+                return True
+        except DecodeError:
+            continue
+    return False
+
+
+def _details(
+    code: str, message: str, detail: error_pb2.ErrorDetail, retry_after: float | None
+) -> bytes:
     while True:
         status = Status(code=CODE_NUMBERS[code], message=message)
         status.details.add().Pack(detail)
+        if retry_after is not None:
+            status.details.add().Pack(retry_info(retry_after))
         data = status.SerializeToString(deterministic=True)
         if len(data) <= MAX_DETAILS_BYTES:
             return data
@@ -155,13 +153,8 @@ def _details(code: str, message: str, detail: error_pb2.ErrorDetail) -> bytes:
             detail.context.pop(max(detail.context, key=lambda name: len(detail.context[name])))
 
 
-def _find_detail(details: bytes) -> error_pb2.ErrorDetail | None:
+def _read_status(details: bytes) -> Status:
     try:
-        status = Status.FromString(details)
-        for entry in status.details:
-            detail = error_pb2.ErrorDetail()
-            if entry.Unpack(detail):
-                return detail
+        return Status.FromString(details)
     except DecodeError:
-        return None
-    return None
+        return Status()

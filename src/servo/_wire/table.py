@@ -17,6 +17,7 @@ from servo._gen.arco.v1 import (
     deployment_pb2,
     error_pb2,
     event_pb2,
+    key_pb2,
     log_pb2,
     manifest_pb2,
     run_pb2,
@@ -34,6 +35,7 @@ from servo._wire import (
     dispatches,
     error_details,
     events,
+    key_service,
     keys,
     leases,
     log_service,
@@ -47,7 +49,7 @@ from servo._wire import (
     sessions,
 )
 from servo.errors import ServoError
-from servo.types import requests
+from servo.types import access, requests
 from servo.types import sessions as session_types
 from servo.types.assets import (
     AssetDefinition,
@@ -259,6 +261,17 @@ TYPES: Final[Mapping[Any, Row]] = MappingProxyType(
             server_pb2,
             requests.GetServerInfoRequest,
             requests.GetServerInfoResponse,
+        ),
+        **_rows(
+            key_service,
+            key_pb2,
+            access.ApiKey,
+            access.CreateKeyRequest,
+            access.CreateKeyResponse,
+            access.ListKeysRequest,
+            access.ListKeysResponse,
+            access.RevokeKeyRequest,
+            access.RevokeKeyResponse,
         ),
         ManifestContents: _row(
             manifest_pb2.AssetManifest,

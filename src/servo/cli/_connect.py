@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from servo.cli._state import ServerFile, StateFiles
 
 if TYPE_CHECKING:
     from servo.client import Client
+    from servo.config.settings import Settings
     from servo.manifest.project import Project
 
 HOST_LOST_RACE: Final = 3
@@ -91,20 +93,15 @@ class Connection:
         if self.is_embedded:
             self._open = self._await_host()
         else:
-            self._open = self._dial(self._settings.api_url or "", self._settings.api_key)
+            self._open = self._dial(self._settings)
             self._open.server.info()
         return self._open
 
-    def _dial(self, url: str, api_key: str | None) -> Client:
+    def _dial(self, settings: Settings) -> Client:
         from servo.client import Client
+        from servo.client.transport import trace_metadata
 
-        return Client(
-            url,
-            api_key=api_key,
-            tenant_id=self._settings.tenant_id,
-            workspace_id=self._settings.workspace_id,
-            source="cli",
-        )
+        return Client.from_settings(settings, source="cli", metadata=trace_metadata(os.environ))
 
     def _is_hosted(self) -> bool:
         probe = self._files.host_lock()
@@ -125,7 +122,7 @@ class Connection:
                 # Its own session: Ctrl-C and a closed terminal are for the command, not for runs.
                 start_new_session=True,
                 cwd=self._root,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | {"PYTHONUNBUFFERED": "1"} | self._settings.for_children(),
             )
 
     def _await_host(self) -> Client:
@@ -148,7 +145,10 @@ class Connection:
         )
 
     def _try_dial(self, server: ServerFile) -> Client | None:
-        client = self._dial(server.grpc_url, server.api_key)
+        settings = replace(
+            self._settings, api_url=server.grpc_url, api_key=server.api_key, api_key_file=""
+        )
+        client = self._dial(settings)
         try:
             client.server.wait_ready(_PROBE_TIMEOUT)
         except (errors.UnavailableError, errors.DeadlineError, errors.PermissionDeniedError):

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +39,7 @@ STATE_COLORS: Final = {
 }
 
 _KIBI: Final = 1024
+_OFF: Final = ("", "0", "false", "no", "off")
 
 
 def print_json(value: Any) -> None:
@@ -47,9 +49,48 @@ def print_json(value: Any) -> None:
     click.echo(_wire.to_canonical_json(value))
 
 
+@dataclass
+class _Errors:
+    """How this process shows errors; the settings say so once they are loaded."""
+
+    tracebacks: bool | None = None
+    secrets: set[str] = field(default_factory=set)
+
+
+_ERRORS: Final = _Errors()
+
+
+def reset() -> None:
+    """Forget what a former command in this process was told."""
+    _ERRORS.tracebacks = None
+    _ERRORS.secrets.clear()
+
+
+def show_tracebacks(wanted: bool) -> None:
+    """Say whether errors are printed with their traceback."""
+    _ERRORS.tracebacks = wanted
+
+
+def hide(secret: str) -> None:
+    """Mask a text in every error that is printed from now on; nothing for an empty one."""
+    if secret:
+        _ERRORS.secrets.add(secret)
+
+
+def _public(text: str) -> str:
+    if _ERRORS.secrets:
+        from servo.config.logs import redacted
+
+        return redacted(text, _ERRORS.secrets)
+    return text
+
+
 def print_error(error: errors.ServoError) -> None:
     """Print an error for people, on standard error."""
-    click.echo(f"{click.style('Error:', fg='red', bold=True)} {error}", err=True)
+    click.echo(f"{click.style('Error:', fg='red', bold=True)} {_public(str(error))}", err=True)
+    if error.request_id:
+        tries = f" after {count(error.attempts, 'attempt')}" if error.attempts > 1 else ""
+        click.echo(f"Request {error.request_id} failed{tries}.", err=True)
     _print_traceback(error)
 
 
@@ -60,25 +101,25 @@ def print_error_json(error: errors.ServoError) -> None:
     """
     import json
 
+    context = dict(error.context)
+    if error.request_id:
+        context |= {"request_id": error.request_id, "attempts": str(error.attempts)}
     document = {
         "category": f"ERROR_CATEGORY_{error.category.name}",
-        "causes": [
-            {"code": cause.code, "message": str(cause)}
-            if isinstance(cause, errors.ServoError)
-            else {"code": "EXCEPTION", "message": type(cause).__name__}
-            for cause in errors.cause_chain(error)
-        ],
+        "causes": error.to_dict()["causes"],
         "code": error.code,
-        "context": dict(error.context),
+        "context": context,
         "message": str(error),
     }
-    click.echo(json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")))
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    click.echo(_public(text))
 
 
 def print_unexpected(error: Exception) -> None:
     """Print an error that nobody foresaw, with a way to learn more."""
     click.echo(
-        f"{click.style('Error:', fg='red', bold=True)} {type(error).__name__}: {error}\n"
+        f"{click.style('Error:', fg='red', bold=True)} {type(error).__name__}: "
+        f"{_public(str(error))}\n"
         f"This is a bug in Servo, or in a library it uses. SERVO_DEBUG=1 shows the traceback.",
         err=True,
     )
@@ -86,8 +127,12 @@ def print_unexpected(error: Exception) -> None:
 
 
 def _print_traceback(error: BaseException) -> None:
-    if os.environ.get("SERVO_DEBUG", "") not in ("", "0"):
-        click.echo("".join(traceback.format_exception(error)), err=True)
+    wanted = _ERRORS.tracebacks
+    if wanted is None:
+        # The error may be that the settings cannot be loaded.
+        wanted = os.environ.get("SERVO_DEBUG", "").strip().lower() not in _OFF
+    if wanted:
+        click.echo(_public("".join(traceback.format_exception(error))), err=True)
 
 
 def note(text: str) -> None:

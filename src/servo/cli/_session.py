@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from servo.cli import _output
+
 if TYPE_CHECKING:
     from servo.cli._connect import Connection
+    from servo.config import Settings
     from servo.manifest.project import Project
 
 
@@ -21,11 +24,13 @@ class Session:
 
     Attributes:
         root: The project's directory as given by ``--project``; ``None`` to search for it.
-        overrides: Settings given by options of the command; they win over every other source.
+        profile: The profile as given by ``--profile``; ``None`` for what the environment says.
+        flags: Settings given by options of the command; they win over files and environment.
     """
 
     root: Path | None = None
-    overrides: Mapping[str, object] = field(default_factory=dict)
+    profile: str | None = None
+    flags: Mapping[str, object] = field(default_factory=dict)
 
     @cached_property
     def project(self) -> Project:
@@ -37,7 +42,30 @@ class Session:
         """
         from servo.manifest.project import Project
 
-        return Project.load(self.root, overrides=self.overrides)
+        project = Project.load(self.root, flags=self.flags, profile=self.profile)
+        _apply(project.settings)
+        return project
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, which do not need a project: those of this directory where there is none.
+
+        Raises:
+            ConfigurationError: They are wrong; the message says what to do.
+        """
+        return self.directory.settings
+
+    @cached_property
+    def directory(self) -> Project:
+        """The project, or what its settings would be in a directory that is none."""
+        from servo.manifest.project import Project, find_root
+
+        if self.root is not None and not self.root.is_dir():
+            return self.project
+        root = self.root or find_root(Path.cwd()) or Path.cwd()
+        found = Project.at(root, flags=self.flags, profile=self.profile)
+        _apply(found.settings)
+        return found
 
     @cached_property
     def is_remote(self) -> bool:
@@ -65,18 +93,23 @@ class Session:
 
     @cached_property
     def _place(self) -> Project:
-        from servo.manifest.project import Project, find_root
-
-        if self.root is None and find_root(Path.cwd()) is None:
-            nowhere = Project.at(Path.cwd(), overrides=self.overrides)
-            if nowhere.settings.api_url:
-                return nowhere
+        if self.settings.api_url and not self.directory.asset_paths:
+            return self.directory
         return self.project
 
     def override(self, **values: object) -> None:
         """Override settings by the options of a command; ``None`` means not given."""
         given = {name: value for name, value in values.items() if value is not None}
-        self.overrides = {**self.overrides, **given}
+        self.flags = {**self.flags, **given}
+
+
+def _apply(settings: Settings) -> None:
+    """Let the settings that concern this process itself take effect."""
+    from servo.config.logs import configure_logging
+
+    _output.show_tracebacks(settings.debug)
+    _output.hide(settings.api_key)
+    configure_logging(settings, default_level="warning")
 
 
 pass_session = click.make_pass_decorator(Session)

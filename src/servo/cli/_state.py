@@ -20,7 +20,7 @@ import errno
 import fcntl
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
@@ -45,19 +45,26 @@ class ServerFile:
         grpc_url: Address of the control plane, ``grpc://HOST:PORT``.
         api_key: Key that it asks for.
         pid: Process that hosts it.
+        http_url: The same over HTTP, ``http://HOST:PORT``; empty in a file of an older version.
     """
 
     grpc_url: str
-    api_key: str
+    api_key: str = field(repr=False)
     pid: int
+    http_url: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """Read the file; ``None`` where there is none, or none that makes sense."""
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return cls(str(found["grpcUrl"]), str(found["apiKey"]), int(found["pid"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            return cls(
+                grpc_url=str(found["grpcUrl"]),
+                http_url=str(found.get("httpUrl", "")),
+                api_key=str(found["apiKey"]),
+                pid=int(found["pid"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             # Half-made files do not exist (they are renamed into place), so this one was
             # damaged by somebody else: as good as absent, since a live host is found by its lock.
             return None
@@ -66,8 +73,13 @@ class ServerFile:
         """Write the file in one step, readable by the owner only."""
         from servo.manifest import atomic
 
-        text = json.dumps({"grpcUrl": self.grpc_url, "apiKey": self.api_key, "pid": self.pid})
-        atomic.write(path, f"{text}\n".encode(), mode=_OWNER_ONLY)
+        document = {
+            "grpcUrl": self.grpc_url,
+            "httpUrl": self.http_url,
+            "apiKey": self.api_key,
+            "pid": self.pid,
+        }
+        atomic.write(path, f"{json.dumps(document)}\n".encode(), mode=_OWNER_ONLY)
 
     @property
     def is_alive(self) -> bool:

@@ -84,7 +84,7 @@ class WorkerProcess:
             stdin=subprocess.PIPE,
             # A group of its own: Ctrl-C in `servo dev` reaches the host, which stops the worker.
             process_group=0,
-            env=os.environ | {"SERVO_API_KEY": self._api_key},
+            env=os.environ | settings.for_children(api_key=self._api_key),
         )
 
     def reload(self) -> None:

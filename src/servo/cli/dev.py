@@ -46,7 +46,10 @@ async def _serve(project: Project) -> None:
         return
     try:
         server = await host.start()
-        click.echo(f"Control plane at {server.grpc_url} (pid {server.pid}), its worker starts.")
+        click.echo(
+            f"Control plane at {server.grpc_url} and {server.http_url} (pid {server.pid}), its "
+            f"worker starts."
+        )
         serving = asyncio.create_task(host.serve())
         reloading = asyncio.create_task(_reload_on_change(project, host))
         # Whichever ends first, by a signal or by an error, ends the other.
@@ -118,7 +121,7 @@ async def _rebuild(project: Project) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         # The project's own control plane, even where a server is configured.
-        env=os.environ | {"SERVO_API_URL": ""},
+        env=os.environ | project.settings.for_children() | {"SERVO_API_URL": ""},
         process_group=0,
     )
     output, problems = await process.communicate()

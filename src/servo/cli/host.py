@@ -119,7 +119,9 @@ class Host:
             )
         )
         url = await self._plane.start()
-        self.server = ServerFile(url, key, os.getpid())
+        self.server = ServerFile(
+            grpc_url=url, http_url=self._plane.http_url, api_key=key, pid=os.getpid()
+        )
         self.server.write(self._files.server)
         if self._eager_worker:
             await self._ensure_worker(settings.tenant_id, settings.workspace_id)
@@ -214,9 +216,12 @@ async def run_host(host: Host) -> None:
 @click.option("--with-worker", is_flag=True, help="Start the worker at once.")
 def serve(root: Path, with_worker: bool) -> int:
     """Host the control plane of one project until nobody needs it."""
+    from servo.config.logs import configure_logging
     from servo.manifest.project import Project
 
-    host = Host(Project.load(root), HostKind.BACKGROUND, eager_worker=with_worker)
+    project = Project.load(root)
+    configure_logging(project.settings)
+    host = Host(project, HostKind.BACKGROUND, eager_worker=with_worker)
     try:
         host.claim()
     except AlreadyHostedError:

@@ -46,7 +46,8 @@ COMMANDS: Final = {
     "asset": _Entry("servo.cli.asset:asset", "List, show and rename assets."),
     "dev": _Entry("servo.cli.dev:dev", "Serve the project, and reload it on change."),
     "worker": _Entry("servo.cli.worker:worker", "Execute tasks for a control plane."),
-    "config": _Entry("servo.cli.config:config", "Show the configuration."),
+    "keys": _Entry("servo.cli.keys:keys", "Make, list and revoke API keys."),
+    "config": _Entry("servo.cli.config:config", "Show and check the configuration."),
     "completion": _Entry("servo.cli.completion:completion", "Print a shell's completion script."),
 }
 
@@ -104,8 +105,14 @@ class _LazyGroup(click.Group):
     metavar="DIR",
     help="The project's directory (default: found from the current one upwards).",
 )
+@click.option(
+    "--profile",
+    envvar="SERVO_PROFILE",
+    metavar="NAME",
+    help="Use the settings of [profiles.NAME] in servo.toml (see `servo config show`).",
+)
 @click.pass_context
-def cli(ctx: click.Context, project: Path | None) -> None:
+def cli(ctx: click.Context, project: Path | None, profile: str | None) -> None:
     """Data assets as Python functions: declared once, partitioned, checked, materialised.
 
     \b
@@ -118,7 +125,7 @@ def cli(ctx: click.Context, project: Path | None) -> None:
     Commands that need a control plane use the configured server, else this project's running
     `servo dev`, else one that is started in the background and goes away with the work.
     """  # noqa: D301  # \b is click's mark for a paragraph that must not be wrapped
-    ctx.obj = Session(root=project)
+    ctx.obj = Session(root=project, profile=profile)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -139,6 +146,7 @@ def invoke(arguments: list[str], command: click.Command = cli, name: str = "serv
         asked for, standard output gets the error as JSON, so that it always holds one document.
     """
     as_json = "--json" in arguments
+    _output.reset()
     try:
         result: Any = command.main(
             arguments,

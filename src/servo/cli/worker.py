@@ -32,13 +32,13 @@ def worker(session: Session, url: str | None, slots: int | None, data_root: Path
     """Execute tasks of this project for a control plane, until SIGTERM or Ctrl-C.
 
     Without a configured server the worker joins the project's running `servo dev`. The API key
-    comes from SERVO_API_KEY.
+    comes from SERVO_API_KEY, or from the file that SERVO_API_KEY_FILE names.
     """
     session.override(api_url=url, worker_slots=slots)
     project = session.project
     settings = project.settings
     files = StateFiles(project.state_dir)
-    address, key = settings.api_url, settings.api_key
+    address, key = settings.api_url, settings.read_api_key()
     if not address:
         server = ServerFile.read(files.server)
         if server is None or not server.is_alive:
@@ -57,4 +57,4 @@ def worker(session: Session, url: str | None, slots: int | None, data_root: Path
         *("--workspace", settings.workspace_id),
     ]
     # Replaces this process, so signals and the exit code are the worker's own.
-    os.execve(sys.executable, command, os.environ | {"SERVO_API_KEY": key})
+    os.execve(sys.executable, command, os.environ | settings.for_children(api_key=key))

@@ -1,9 +1,9 @@
-"""Channels to a control plane, and what every call carries; for synchronous and asyncio callers."""
+"""Addresses and gRPC channels, and what every call carries; for every kind of caller."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, overload
 from urllib.parse import urlsplit
@@ -12,8 +12,18 @@ import grpc
 import grpc.aio
 
 from servo import errors
+from servo.client._metadata import AUTHORIZATION, TRACEPARENT, TRACESTATE, bearer, identity
+from servo.client._tls import Tls, grpc_credentials
 
-__all__ = ["CHANNEL_OPTIONS", "SERVER_OPTIONS", "Address", "call_metadata", "dial"]
+__all__ = [
+    "CHANNEL_OPTIONS",
+    "MAX_RESPONSE_BYTES",
+    "SERVER_OPTIONS",
+    "Address",
+    "call_metadata",
+    "dial",
+    "trace_metadata",
+]
 
 Options = Sequence[tuple[str, Any]]
 
@@ -42,9 +52,14 @@ SERVER_OPTIONS: Final[Options] = (
 )
 """Options of a server that such channels are to stay connected to."""
 
+MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
+"""The largest message that a client takes unless it is told otherwise."""
+
 _LOOPBACK: Final = re.compile(r"localhost|127(?:\.\d+){3}|::1")
-_SECURE: Final = {"grpc": False, "grpcs": True}
-_is_metadata_text = re.compile(r"[\x20-\x7e]*").fullmatch
+_SECURE: Final = {"grpc": False, "grpcs": True, "http": False, "https": True}
+_is_traceparent = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+_is_tracestate = re.compile(r"[\x20-\x7e]{1,512}").fullmatch
+_DEFAULT_PORT: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +70,23 @@ class Address:
         host: Name or address.
         port: TCP port.
         secure: Whether the connection is encrypted.
+        scheme: ``grpc``, ``grpcs``, ``http`` or ``https``.
+        prefix: What comes before the path of an RPC over HTTP, such as ``/servo``; usually empty.
     """
 
     host: str
     port: int
     secure: bool
+    scheme: str = "grpc"
+    prefix: str = ""
 
     @classmethod
-    def parse(cls, url: str) -> Address:
+    def parse(cls, url: str, *, http: bool = False) -> Address:
         """Read a URL such as ``grpc://127.0.0.1:7433``, or ``grpcs://`` for TLS.
+
+        Args:
+            url: The URL.
+            http: Whether ``http://`` and ``https://`` are understood as well.
 
         Raises:
             ConfigurationError: It is no such URL.
@@ -73,13 +96,24 @@ class Address:
             host, port = parts.hostname, parts.port
         except ValueError as exc:
             raise _invalid(url, str(exc)) from exc
-        if parts.scheme not in _SECURE:
-            raise _invalid(url, f"the scheme is {parts.scheme!r}")
+        scheme = parts.scheme
+        if scheme not in _SECURE:
+            raise _invalid(url, f"the scheme is {scheme!r}")
+        is_http = scheme in _DEFAULT_PORT
+        if is_http and not http:
+            raise _invalid(url, "a session of a worker needs gRPC")
+        port = port or _DEFAULT_PORT.get(scheme)
         if not host or not port:
             raise _invalid(url, "the host or the port is missing")
-        if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
+        prefix = parts.path.rstrip("/")
+        if (prefix and not is_http) or parts.query or parts.fragment or parts.username:
             raise _invalid(url, "it holds more than a host and a port")
-        return cls(host, port, _SECURE[parts.scheme])
+        return cls(host, port, _SECURE[scheme], scheme, prefix)
+
+    @property
+    def is_http(self) -> bool:
+        """Whether it is called over HTTP instead of gRPC."""
+        return self.scheme in _DEFAULT_PORT
 
     @property
     def target(self) -> str:
@@ -88,31 +122,63 @@ class Address:
         return f"{host}:{self.port}"
 
     @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        return f"{self.scheme}://{self.target}"
+
+    @property
     def is_loopback(self) -> bool:
         """Whether it is on this machine."""
         return _LOOPBACK.fullmatch(self.host) is not None
 
+    def refuse_plain_text(self) -> None:
+        """Refuse to send a key here if others could read it on the way.
+
+        Raises:
+            ConfigurationError: The address is neither encrypted nor on this machine.
+        """
+        if not self.secure and not self.is_loopback:
+            secure = "https" if self.is_http else "grpcs"
+            raise errors.ConfigurationError(
+                f"the API key is not sent to {self.origin!r} in plain text, where everybody on the "
+                f"way could read it; use {secure}:// there",
+                code="PLAIN_TEXT_KEY",
+            )
+
 
 @overload
 def dial(
-    url: str, *, aio: Literal[False] = False, max_receive_bytes: int | None = None
+    url: str,
+    *,
+    aio: Literal[False] = False,
+    max_receive_bytes: int | None = None,
+    tls: Tls | None = None,
 ) -> grpc.Channel: ...
 @overload
 def dial(
-    url: str, *, aio: Literal[True], max_receive_bytes: int | None = None
+    url: str,
+    *,
+    aio: Literal[True],
+    max_receive_bytes: int | None = None,
+    tls: Tls | None = None,
 ) -> grpc.aio.Channel: ...
 def dial(
-    url: str, *, aio: bool = False, max_receive_bytes: int | None = None
+    url: str,
+    *,
+    aio: bool = False,
+    max_receive_bytes: int | None = None,
+    tls: Tls | None = None,
 ) -> grpc.Channel | grpc.aio.Channel:
     """Open a channel; it connects with the first call.
 
     Args:
-        url: ``grpc://HOST:PORT``, or ``grpcs://HOST:PORT`` for TLS with the system's authorities.
+        url: ``grpc://HOST:PORT``, or ``grpcs://HOST:PORT`` for TLS.
         aio: Whether the channel is for asyncio.
         max_receive_bytes: The largest message that may arrive; grpc's own 4 MiB when left out.
+        tls: Whom to trust, and who one is; the system's authorities when left out.
 
     Raises:
-        ConfigurationError: The URL is malformed.
+        ConfigurationError: The URL is malformed, or a file for TLS cannot be used.
     """
     address = Address.parse(url)
     options = [*CHANNEL_OPTIONS]
@@ -121,12 +187,13 @@ def dial(
     if address.is_loopback:
         # A proxy from the environment cannot know this machine's ports.
         options.append(("grpc.enable_http_proxy", 0))
-    if aio:
-        if address.secure:
-            return grpc.aio.secure_channel(address.target, _credentials(), options)
-        return grpc.aio.insecure_channel(address.target, options)
     if address.secure:
-        return grpc.secure_channel(address.target, _credentials(), options)
+        credentials = grpc_credentials(tls or Tls())
+        if aio:
+            return grpc.aio.secure_channel(address.target, credentials, options)
+        return grpc.secure_channel(address.target, credentials, options)
+    if aio:
+        return grpc.aio.insecure_channel(address.target, options)
     return grpc.insecure_channel(address.target, options)
 
 
@@ -148,29 +215,26 @@ def call_metadata(
     Raises:
         ConfigurationError: A value has characters that headers cannot carry.
     """
-    metadata = [
-        ("x-servo-tenant-id", tenant_id),
-        ("x-servo-workspace-id", workspace_id),
-        ("x-servo-source", source),
-    ]
-    for name, value in metadata:
-        if not value or _is_metadata_text(value) is None:
-            raise errors.ConfigurationError(
-                f"{name.removeprefix('x-servo-')} {value!r} cannot be sent: it must be printable "
-                f"ASCII and not empty"
-            )
-    if api_key:
-        if _is_metadata_text(api_key) is None:
-            raise errors.ConfigurationError(
-                "the API key cannot be sent: it must be printable ASCII; check SERVO_API_KEY for a "
-                "line break"
-            )
-        metadata.append(("authorization", f"Bearer {api_key}"))
-    return tuple(metadata)
+    found = identity(tenant_id, workspace_id, source)
+    return (*found, (AUTHORIZATION, bearer(api_key))) if api_key else found
 
 
-def _credentials() -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials()
+def trace_metadata(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the trace that a process was started in, as its calls carry it.
+
+    Whoever starts a command in a trace sets ``TRACEPARENT`` and ``TRACESTATE``, as the convention
+    of OpenTelemetry has it. What is malformed is passed over: a trace must not break a command.
+
+    Args:
+        environ: Environment variables.
+    """
+    parent = environ.get("TRACEPARENT", "")
+    if _is_traceparent(parent) is None:
+        return {}
+    state = environ.get("TRACESTATE", "")
+    if not state or _is_tracestate(state) is None:
+        return {TRACEPARENT: parent}
+    return {TRACEPARENT: parent, TRACESTATE: state}
 
 
 def _invalid(url: str, reason: str) -> errors.ConfigurationError:

@@ -1,6 +1,6 @@
 """Configuration: layers become one frozen `Settings`."""
 
-from servo.config.layers import ENVIRONMENT_PREFIX, load
-from servo.config.settings import Setting, Settings
+from servo.config.layers import load
+from servo.config.settings import ENVIRONMENT_PREFIX, Origin, Setting, Settings
 
-__all__ = ["ENVIRONMENT_PREFIX", "Setting", "Settings", "load"]
+__all__ = ["ENVIRONMENT_PREFIX", "Origin", "Setting", "Settings", "load"]

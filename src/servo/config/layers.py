@@ -1,199 +1,175 @@
-"""From layers to `Settings`: ``[tool.servo]`` in pyproject.toml < ``SERVO_*`` < arguments.
+"""From layers to `Settings`.
 
-Loading is pure: it reads one file and the mapping it is given, never ``os.environ``.
+Low to high: defaults < ``[tool.servo]`` in pyproject.toml < servo.toml < the chosen profile <
+``.env`` < ``SERVO_*`` in the environment < the command line < arguments. The layers are merged as
+they are and only what wins is validated (``docs/adr/0012-configuration-layers.md``).
+
+Loading is pure: it reads three files and the mappings it is given, never ``os.environ``.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from servo import errors
-from servo.config.settings import Settings, setting_fields
-
-ENVIRONMENT_PREFIX: Final = "SERVO_"
-_TABLE: Final = "[tool.servo]"
-_TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off", ""})
+from servo.config import files, sources
+from servo.config.settings import Origin, Settings, key_path, setting_fields, shown, variable
+from servo.config.tree import EMPTY, Candidate, Layer, Leaf, Table, merge
+from servo.config.values import closest, read
 
 
 def load(
     root: Path | None,
     environ: Mapping[str, str],
     overrides: Mapping[str, object] | None = None,
+    *,
+    flags: Mapping[str, object] | None = None,
+    profile: str | None = None,
 ) -> Settings:
     """Combine every layer into one `Settings`.
 
     Args:
-        root: Directory whose ``pyproject.toml`` is read, if there is one.
+        root: Directory whose files are read, as far as they exist.
         environ: Environment variables; names that do not start with ``SERVO_`` are ignored.
         overrides: Values given as arguments; ``None`` means not given.
+        flags: Values given on the command line; ``None`` means not given.
+        profile: The profile to use; by default what SERVO_PROFILE says, in ``environ`` or .env.
 
     Raises:
-        ConfigurationError: A file cannot be parsed, a key is unknown, or a value has the wrong
-            type; the message names the place.
+        ConfigurationError: A file cannot be parsed, a key or the profile is unknown, layers
+            contradict each other, or a value has the wrong type; the message names the place.
     """
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for layer in (
-        _from_pyproject(root),
-        _from_environment(environ),
-        _from_arguments(overrides or {}),
+    dotenv = files.read_dotenv(root)
+    variable_name = sources.PROFILE_VARIABLE
+    chosen = profile or environ.get(variable_name) or dotenv.get(variable_name, "")
+    merged = reduce(
+        merge,
+        (
+            *_from_files(root, chosen),
+            sources.from_variables(dotenv, file=files.DOTENV, base=root),
+            sources.from_variables(environ),
+            sources.from_names(flags or {}, Layer.COMMAND_LINE),
+            sources.from_names(overrides or {}, Layer.ARGUMENTS),
+        ),
+        EMPTY,
+    )
+    return _validated(merged, chosen)
+
+
+def _from_files(root: Path | None, profile: str) -> tuple[Table, ...]:
+    """Return the layers of both files, then those of the profile, so that it wins over both."""
+    layers: list[Table] = []
+    profiles: dict[str, list[Table]] = {}
+    for values, layer, name, prefix, place in (
+        (files.read_table(root), Layer.PYPROJECT, files.PYPROJECT, "tool.servo.", files.TABLE),
+        (files.read_servo_toml(root), Layer.SERVO_TOML, files.SERVO_TOML, "", ""),
     ):
-        for name, (value, source) in layer.items():
-            values[name] = value
-            sources[name] = source
-    return Settings(**values, sources=MappingProxyType(sources))
-
-
-Layer = dict[str, tuple[Any, str]]
-
-
-def read_table(root: Path | None) -> Mapping[str, Any] | None:
-    """Return ``[tool.servo]`` of the project in ``root``, or None when it has none.
-
-    Raises:
-        ConfigurationError: ``pyproject.toml`` cannot be read or parsed.
-    """
-    if root is None:
-        return None
-    path = root / "pyproject.toml"
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise errors.ConfigurationError(
-            f"{str(path)!r} cannot be read: {error.strerror}; fix its permissions"
-        ) from error
-    import tomllib
-
-    try:
-        document = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise errors.ConfigurationError(
-            f"{str(path)!r} is no valid TOML: {error}; fix the file"
-        ) from error
-    tool = document.get("tool", {})
-    table = tool.get("servo") if isinstance(tool, dict) else None
-    if table is not None and not isinstance(table, dict):
-        raise errors.ConfigurationError(
-            f"tool.servo in {str(path)!r} is {table!r}; write a table: {_TABLE}"
-        )
-    return table
-
-
-def _from_pyproject(root: Path | None) -> Layer:
-    layer: Layer = {}
-    fields = {one.name: one for one in setting_fields()}
-    for key, value in (read_table(root) or {}).items():
-        where = f"{key!r} in {_TABLE} of pyproject.toml"
-        if key not in fields:
-            raise errors.ConfigurationError(_unknown(where, key, fields), context={"key": key})
-        if fields[key].metadata["secret"]:
-            raise errors.ConfigurationError(
-                f"{where} is a secret and pyproject.toml is committed; "
-                f"set {ENVIRONMENT_PREFIX}{key.upper()} instead"
-            )
-        layer[key] = (_checked(key, value, where), "pyproject.toml")
-    return layer
-
-
-def _from_environment(environ: Mapping[str, str]) -> Layer:
-    known = {ENVIRONMENT_PREFIX + one.name.upper(): one for one in setting_fields()}
-    layer: Layer = {}
-    for variable, text in environ.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX):
+        if root is None or values is None:
             continue
-        if (one := known.get(variable)) is not None:
-            parse = _PARSERS[type(one.default)]
-            value = _checked(one.name, parse(text, variable), f"environment variable {variable}")
-            layer[one.name] = (value, variable)
-        # Other programs may use the prefix too, so only what looks like a slip is refused.
-        elif meant := _closest(variable, known, cutoff=0.9):
-            raise errors.ConfigurationError(
-                f"unknown environment variable {variable!r}; did you mean {meant!r}?",
-                context={"key": variable},
+        own = {key: value for key, value in values.items() if key != sources.PROFILES}
+        where = f"{place} of {name}" if place else name
+        layers.append(sources.from_file(own, layer, source=name, place=where, base=root))
+        # All profiles are read, so that a slip is found before the day on which one is needed.
+        for key, table in _profiles_of(values, name).items():
+            where = f"[{prefix}{sources.PROFILES}.{key}] of {name}"
+            source = f"profile {key!r} of {name}"
+            profiles.setdefault(key, []).append(
+                sources.from_file(table, Layer.PROFILE, source=source, place=where, base=root)
             )
-    return layer
-
-
-def _from_arguments(overrides: Mapping[str, object]) -> Layer:
-    fields = {one.name for one in setting_fields()}
-    layer: Layer = {}
-    for name, value in overrides.items():
-        if name not in fields:
-            raise errors.ConfigurationError(_unknown(f"setting {name!r}", name, fields))
-        if value is not None:
-            layer[name] = (_checked(name, value, f"argument {name!r}"), "argument")
-    return layer
-
-
-def _unknown(where: str, key: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    if meant := _closest(key, names, cutoff=0.6):
-        return f"unknown {where}; did you mean {meant!r}?"
-    return f"unknown {where}; known are: {', '.join(names)}"
-
-
-def _closest(word: str, known: Iterable[str], *, cutoff: float) -> str | None:
-    import difflib
-
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), None)
-
-
-def _checked(name: str, value: object, where: str) -> object:
-    """Return ``value`` in the type of the field, or say what was expected."""
-    one = next(one for one in setting_fields() if one.name == name)
-    if isinstance(one.default, tuple):
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise errors.ConfigurationError(
-                f'{where} is {value!r}; expected a list, such as ["assets"]'
-            )
-        items = tuple(value)
-        if not all(isinstance(item, str) and item for item in items):
-            raise errors.ConfigurationError(
-                f"{where} is {value!r}; expected a list of non-empty strings"
-            )
-        return items
-    expected = type(one.default)
-    if type(value) is not expected:
+    if profile and profile not in profiles:
+        known = f"there are {', '.join(map(repr, sorted(profiles)))}" if profiles else ""
+        meant = closest(profile, profiles)
+        hint = f"did you mean {meant!r}?" if meant else known
         raise errors.ConfigurationError(
-            f"{where} is {value!r}; expected {_WORDS[expected]}", context={"key": name}
+            f"there is no profile {profile!r}; "
+            + (hint or f"make it with [{sources.PROFILES}.{profile}] in {files.SERVO_TOML}"),
+            context={"profile": profile},
         )
-    minimum = one.metadata["minimum"]
-    if minimum is not None and isinstance(value, int) and value < minimum:
-        raise errors.ConfigurationError(f"{where} is {value!r}; it must be at least {minimum}")
-    if isinstance(value, str) and not value and one.default:
-        raise errors.ConfigurationError(f"{where} is empty; give a name or remove it")
-    return value
+    return (*layers, *profiles.get(profile, ()))
 
 
-def _parse_integer(text: str, variable: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
+def _profiles_of(values: Mapping[str, Any], file: str) -> Mapping[str, Mapping[str, Any]]:
+    profiles = values.get(sources.PROFILES, {})
+    if not isinstance(profiles, Mapping) or not all(
+        isinstance(one, Mapping) for one in profiles.values()
+    ):
         raise errors.ConfigurationError(
-            f"environment variable {variable} is {text!r}; expected a whole number"
-        ) from error
+            f"{sources.PROFILES!r} in {file} must hold tables; write [{sources.PROFILES}.NAME] and "
+            f"the profile's settings below it",
+            context={"key": sources.PROFILES},
+        )
+    return profiles
 
 
-def _parse_flag(text: str, variable: str) -> bool:
-    word = text.strip().lower()
-    if word in _TRUE:
-        return True
-    if word in _FALSE:
-        return False
-    raise errors.ConfigurationError(f"environment variable {variable} is {text!r}; expected 1 or 0")
+def _validated(tree: Table, profile: str) -> Settings:
+    values: dict[str, Any] = {}
+    winners: dict[str, Candidate] = {}
+    origins: dict[str, tuple[Origin, ...]] = {}
+    for one in setting_fields():
+        leaf = _leaf(tree, key_path(one.name))
+        if not leaf:
+            continue
+        if one.metadata["secret"]:
+            _refuse_committed(one.name, leaf)
+        winners[one.name] = leaf[-1]
+        values[one.name] = read(one, leaf[-1])
+        origins[one.name] = (
+            Origin(source=leaf[-1].source, value=shown(one, values[one.name])),
+            *(
+                Origin(source=lower.source, value=shown(one, lower.value))
+                for lower in reversed(leaf[:-1])
+            ),
+        )
+    _choose_key(values, winners, origins)
+    return Settings(**values, profile=profile, origins=MappingProxyType(origins))
 
 
-_WORDS: Final = {str: "a string", int: "a whole number", bool: "true or false"}
-_PARSERS: Final[Mapping[type, Callable[[str, str], object]]] = {
-    str: lambda text, _: text,
-    int: _parse_integer,
-    bool: _parse_flag,
-    tuple: lambda text, _: tuple(part for part in text.split(os.pathsep) if part),
-}
+def _leaf(tree: Table, path: tuple[str, ...]) -> Leaf:
+    node: Table | Leaf = tree
+    for depth, key in enumerate(path):
+        if node == ():
+            return ()
+        if isinstance(node, tuple):
+            raise errors.ConfigurationError(
+                f"{node[-1].place} is a value; {path[0]!r} is a table, so set "
+                f"{'.'.join(path)!r} or another key of it",
+                context={"key": ".".join(path[:depth])},
+            )
+        node = node.children.get(key, ())
+    if isinstance(node, Table):
+        raise errors.ConfigurationError(
+            f"{node.places[-1]} makes {'.'.join(path)!r} a table; it is a single value",
+            context={"key": ".".join(path)},
+        )
+    return node
+
+
+def _refuse_committed(name: str, leaf: Leaf) -> None:
+    for candidate in leaf:
+        if candidate.is_committed:
+            raise errors.ConfigurationError(
+                f"{candidate.place} is a secret and that file is committed; set {variable(name)} "
+                f"instead, or name a file: {name}_file"
+            )
+
+
+def _choose_key(
+    values: dict[str, Any],
+    winners: Mapping[str, Candidate],
+    origins: dict[str, tuple[Origin, ...]],
+) -> None:
+    """Let the key and the file that holds one count as one setting: the higher layer wins."""
+    if not (values.get("api_key") and values.get("api_key_file")):
+        return
+    low, high = sorted(("api_key", "api_key_file"), key=lambda name: winners[name].layer)
+    if winners[low].layer is winners[high].layer:
+        raise errors.ConfigurationError(
+            f"{winners[low].place} and {winners[high].place} both give a key; remove one",
+            context={"key": "api_key"},
+        )
+    values[low] = ""
+    origins[low] = (Origin(source=winners[high].source, value=""), *origins[low])

@@ -5,28 +5,37 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import os
 import secrets
 import signal
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from servo import errors
+from servo.config import Settings, load
+from servo.config.logs import configure_logging
+from servo.controlplane.limits import MAX_REQUEST_BYTES, RateLimit
+from servo.controlplane.oidc import OidcConfig
 from servo.controlplane.serve import ControlPlane, ControlPlaneConfig
+from servo.controlplane.tls import TlsConfig
 from servo.manifest import atomic
 
+_CALLS_PER_SECOND = 200.0
+_BURST_SECONDS = 2
 
-def write_server_file(path: Path, url: str, api_key: str) -> None:
+
+def write_server_file(path: Path, grpc_url: str, http_url: str, api_key: str) -> None:
     """Say where this process serves, readable by the owner only; atomic.
 
     Args:
         path: The file, usually ``.servo/server.json``.
-        url: The gRPC URL.
+        grpc_url: The gRPC URL.
+        http_url: The HTTP URL.
         api_key: The key that callers have to present.
     """
-    document = {"grpcUrl": url, "apiKey": api_key, "pid": os.getpid()}
+    document = {"grpcUrl": grpc_url, "httpUrl": http_url, "apiKey": api_key, "pid": os.getpid()}
     atomic.write(path, json.dumps(document).encode(), mode=0o600)
 
 
@@ -39,8 +48,9 @@ async def _serve(config: ControlPlaneConfig, server_file: Path | None) -> None:
     url = await plane.start()
     try:
         if server_file is not None:
-            write_server_file(server_file, url, config.api_key)
+            write_server_file(server_file, url, plane.http_url, config.api_key)
         print(url, flush=True)
+        print(plane.http_url, flush=True)
         await stop.wait()
     finally:
         if server_file is not None:
@@ -48,26 +58,109 @@ async def _serve(config: ControlPlaneConfig, server_file: Path | None) -> None:
         await plane.stop()
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m servo.controlplane", description=__doc__)
-    parser.add_argument("--database", type=Path, required=True, help="the SQLite file")
-    parser.add_argument("--listen", default="127.0.0.1:0", help="host:port, port 0 for a free one")
-    parser.add_argument("--server-file", type=Path, help="write URL, key and pid to this file")
-    arguments = parser.parse_args()
-    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    config = ControlPlaneConfig(
-        database=arguments.database,
-        listen=arguments.listen,
-        api_key=os.environ.get("SERVO_API_KEY") or secrets.token_urlsafe(32),
-        lease_length=timedelta(seconds=float(os.environ.get("SERVO_LEASE_SECONDS") or 30)),
-    )
+    given = _parser().parse_args(arguments)
     try:
-        asyncio.run(_serve(config, arguments.server_file))
+        settings = load(None, os.environ)
+        configure_logging(settings)
+        config = _config(given, settings)
+        asyncio.run(_serve(config, given.server_file))
     except errors.ServoError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return exc.exit_code
     return 0
+
+
+def _config(given: argparse.Namespace, settings: Settings) -> ControlPlaneConfig:
+    key = settings.read_api_key()
+    config = ControlPlaneConfig(
+        database=given.database,
+        api_key=key,
+        listen=given.listen,
+        http_listen=given.http_listen,
+        tls=_tls(given),
+        oidc=_oidc(given),
+        rate_limit=_rate_limit(given.rate_limit),
+        max_request_bytes=given.max_request_bytes,
+        cors_origins=tuple(given.cors_origin),
+        lease_length=timedelta(seconds=settings.lease_seconds),
+    )
+    if key or config.is_exposed:
+        return config
+    # On loopback a key that only the server file tells is as good as one that somebody chose.
+    return replace(config, api_key=secrets.token_urlsafe(32))
+
+
+def _tls(given: argparse.Namespace) -> TlsConfig | None:
+    if given.tls_cert is None and given.tls_key is None:
+        if given.tls_client_ca is not None:
+            raise errors.ConfigurationError(
+                "--tls-client-ca asks for certificates of clients, which takes a certificate of "
+                "the server; give --tls-cert and --tls-key as well"
+            )
+        return None
+    if given.tls_cert is None or given.tls_key is None:
+        raise errors.ConfigurationError("TLS takes both --tls-cert and --tls-key")
+    return TlsConfig(cert=given.tls_cert, key=given.tls_key, client_ca=given.tls_client_ca)
+
+
+def _oidc(given: argparse.Namespace) -> OidcConfig | None:
+    values = (given.oidc_issuer, given.oidc_audience, given.oidc_jwks)
+    if not any(values):
+        return None
+    if not all(values):
+        raise errors.ConfigurationError(
+            "tokens are verified with all three of --oidc-issuer, --oidc-audience and --oidc-jwks"
+        )
+    issuer, audience, jwks = values
+    return OidcConfig(issuer=issuer, audience=audience, jwks=jwks)
+
+
+def _rate_limit(per_second: float) -> RateLimit | None:
+    if per_second == 0:
+        return None
+    return RateLimit(per_second=per_second, burst=max(int(per_second * _BURST_SECONDS), 1))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m servo.controlplane", description=__doc__)
+    option = parser.add_argument
+    option("--database", type=Path, required=True, help="the SQLite file")
+    option("--listen", default="127.0.0.1:0", help="host:port for gRPC, port 0 for a free one")
+    option("--http-listen", default="", help="host:port for HTTP; default: a free port there")
+    option("--server-file", type=Path, help="write URLs, key and pid to this file")
+    for name, what in (("cert", "the server's certificate"), ("key", "its private key")):
+        variable = f"SERVO_TLS_{name.upper()}"
+        option(
+            f"--tls-{name}",
+            type=Path,
+            default=os.environ.get(variable) or None,
+            help=f"{what}, PEM (default: {variable})",
+        )
+    option("--tls-client-ca", type=Path, help="authorities; clients must show a certificate")
+    option("--oidc-issuer", default="", help="take tokens of this issuer (extra 'oidc')")
+    option("--oidc-audience", default="", help="what a token's audience must be")
+    option("--oidc-jwks", default="", help="URL or file of the issuer's public keys")
+    option(
+        "--rate-limit",
+        type=float,
+        default=_CALLS_PER_SECOND,
+        help="calls per second that each key may make; 0 for any number (default: %(default)g)",
+    )
+    option(
+        "--max-request-bytes",
+        type=int,
+        default=MAX_REQUEST_BYTES,
+        help="the largest request that is read (default: %(default)s)",
+    )
+    option(
+        "--cors-origin",
+        action="append",
+        default=[],
+        help="let pages of this origin call over HTTP; may be given several times",
+    )
+    return parser
 
 
 if __name__ == "__main__":

@@ -51,7 +51,6 @@ class Deployments:
 
     def __init__(self, plane: Plane) -> None:
         self.plane = plane
-        self._deploying = asyncio.Lock()
 
     async def deploy(self, caller: Caller, request: DeployRequest) -> DeployResponse:
         """Make a manifest current, or say that its chunks are needed.
@@ -61,7 +60,7 @@ class Deployments:
             servo.errors.InvalidArgumentError: The content is not what its fingerprint says.
         """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
-        async with self._deploying:
+        async with workspace.deploying:
             known = await workspace.store.deployment_by_content(
                 workspace.number, request.content_fingerprint
             )

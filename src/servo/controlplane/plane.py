@@ -60,6 +60,11 @@ class Plane:
         """The number of workers that hold a session."""
         return sum(len(workspace.sessions) for workspace in self._workspaces.values())
 
+    @property
+    def watchers(self) -> int:
+        """The number of streams that follow a run or its log."""
+        return sum(len(workspace.signals) for workspace in self._workspaces.values())
+
     async def start(self) -> None:
         """Go on with every run that had not ended."""
         for _, tenant_id, workspace_id in await self.store.workspaces():
@@ -104,6 +109,15 @@ class Plane:
                 await self._load(found)
                 self._workspaces[tenant_id, workspace_id] = found
         return found
+
+    def has_workspace(self, tenant_id: str, workspace_id: str) -> bool:
+        """Tell whether a workspace exists; every stored one was loaded at the start."""
+        return (tenant_id, workspace_id) in self._workspaces
+
+    def activity(self, tenant_id: str, workspace_id: str) -> tuple[int, int]:
+        """Return how many workers a workspace has, and how many runs that have not ended."""
+        found = self._workspaces.get((tenant_id, workspace_id))
+        return (len(found.sessions), len(found.active)) if found else (0, 0)
 
     async def catalog(self, workspace: Workspace, deployment_id: str) -> Catalog:
         """Return the assets of a deployment.
@@ -177,9 +191,14 @@ async def stored_run(workspace: Workspace, run_id: str) -> Run:
     """
     found = await workspace.store.run(workspace.number, run_id)
     if found is None:
-        raise errors.NotFoundError(
-            f"there is no run {run_id!r}; `servo status` lists the runs",
-            code="RUN_NOT_FOUND",
-            context={"run_id": run_id},
-        )
+        raise run_not_found(run_id)
     return found
+
+
+def run_not_found(run_id: str) -> errors.NotFoundError:
+    """Return what is said of a run that a workspace does not have."""
+    return errors.NotFoundError(
+        f"there is no run {run_id!r}; `servo status` lists the runs",
+        code="RUN_NOT_FOUND",
+        context={"run_id": run_id},
+    )

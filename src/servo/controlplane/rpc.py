@@ -6,49 +6,41 @@ with a request reaches the caller as INVALID_ARGUMENT.
 
 from __future__ import annotations
 
-import hmac
-import logging
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from servo import _wire, errors
-from servo._wire import METHODS, Method, MethodKind
-from servo.controlplane.caller import Caller
-from servo.controlplane.service import Service
-
-_LOG = logging.getLogger(__name__)
-
-_DEFAULT = "default"
+from servo import _wire
+from servo._wire import Method, MethodKind
+from servo.controlplane.endpoints import Endpoint, Endpoints, note_failure
+from servo.controlplane.identity import request_id_of
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
+_Metadata = dict[str, str | bytes]
 
 
 class Router(grpc.GenericRpcHandler):
     """Finds the verb for a path and calls it as the caller.
 
     Args:
-        service: The verbs.
-        api_key: What callers have to present.
+        endpoints: The verbs by path.
     """
 
-    def __init__(self, service: Service, api_key: str) -> None:
-        self._expected = f"Bearer {api_key}".encode()
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
         self._handlers = {
-            path: self._handler(method, getattr(service, _verb(method.name)))
-            for path, method in METHODS.items()
+            path: self._handler(endpoint) for path, endpoint in endpoints.by_path.items()
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """Return the handler of a path, as grpc asks for it."""
         return self._handlers.get(handler_call_details.method)
 
-    def _handler(
-        self, method: Method[Any, Any], verb: Callable[..., Any]
-    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def _handler(self, endpoint: Endpoint) -> grpc.RpcMethodHandler[bytes, bytes]:
+        method, verb = endpoint.method, endpoint.verb
         if method.kind is MethodKind.UNARY:
             return grpc.unary_unary_rpc_method_handler(self._unary(method, verb))
         if method.kind is MethodKind.SERVER_STREAM:
@@ -58,82 +50,71 @@ class Router(grpc.GenericRpcHandler):
     def _unary(
         self, method: Method[Any, Any], verb: Callable[..., Awaitable[Any]]
     ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        admit = self._endpoints.gate.admit
+
         async def handle(data: bytes, context: Context) -> bytes:
+            metadata = _metadata(context)
             try:
-                caller = self._caller(context)
+                caller = await admit(method, metadata)
                 response = await verb(caller, method.decode_request(data))
                 return method.encode_response(response)
             except Exception as exc:  # everything ends here, as a status
-                await _abort(context, method, exc)
+                await _abort(context, method, metadata, exc)
                 raise
 
         return handle
 
+    # Streams are written here instead of yielded to grpc: what ends a stream early, such as a key
+    # that is revoked, then arrives in this code and not in grpc's.
+
     def _server_stream(
-        self, method: Method[Any, Any], verb: Callable[..., AsyncIterator[Any]]
-    ) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
-        async def handle(data: bytes, context: Context) -> AsyncIterator[bytes]:
+        self, method: Method[Any, Any], verb: Callable[..., AsyncGenerator[Any]]
+    ) -> Callable[[bytes, Context], Awaitable[None]]:
+        async def handle(data: bytes, context: Context) -> None:
+            metadata = _metadata(context)
             try:
-                caller = self._caller(context)
-                async for response in verb(caller, method.decode_request(data)):
-                    yield method.encode_response(response)
+                caller = await self._endpoints.gate.admit(method, metadata)
+                responses = verb(caller, method.decode_request(data))
+                async with aclosing(responses), self._endpoints.while_valid(caller):
+                    async for response in responses:
+                        await context.write(method.encode_response(response))
             except Exception as exc:  # everything ends here, as a status
-                await _abort(context, method, exc)
+                await _abort(context, method, metadata, exc)
 
         return handle
 
     def _session(
-        self, method: Method[Any, Any], verb: Callable[..., AsyncIterator[Any]]
-    ) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
+        self, method: Method[Any, Any], verb: Callable[..., AsyncGenerator[Any]]
+    ) -> Callable[[AsyncIterator[bytes], Context], Awaitable[None]]:
         async def decoded(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
             async for data in requests:
                 yield method.decode_request(data)
 
-        async def handle(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        async def handle(requests: AsyncIterator[bytes], context: Context) -> None:
+            metadata = _metadata(context)
             try:
-                caller = self._caller(context)
-                async for response in verb(caller, decoded(requests)):
-                    yield method.encode_response(response)
+                caller = await self._endpoints.gate.admit(method, metadata)
+                responses = verb(caller, decoded(requests))
+                async with aclosing(responses), self._endpoints.while_valid(caller):
+                    async for response in responses:
+                        await context.write(method.encode_response(response))
             except Exception as exc:  # everything ends here, as a status
-                await _abort(context, method, exc)
+                await _abort(context, method, metadata, exc)
 
         return handle
 
-    def _caller(self, context: Context) -> Caller:
-        metadata = dict(context.invocation_metadata() or ())
-        presented = metadata.get("authorization", "")
-        if not hmac.compare_digest(_as_bytes(presented), self._expected):
-            raise errors.UnauthenticatedError(
-                "the API key is missing or wrong; set SERVO_API_KEY, or use the one in "
-                ".servo/server.json"
-            )
-        return Caller(
-            tenant_id=_as_text(metadata.get("x-servo-tenant-id")) or _DEFAULT,
-            workspace_id=_as_text(metadata.get("x-servo-workspace-id")) or _DEFAULT,
-            source=_as_text(metadata.get("x-servo-source")),
-        )
+
+def _metadata(context: Context) -> _Metadata:
+    return dict(context.invocation_metadata() or ())
 
 
-def _verb(name: str) -> str:
-    """Return the method of `Service` for an RPC: ``CreateRun`` is ``create_run``."""
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).removeprefix("_")
-
-
-def _as_text(value: str | bytes | None) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
-
-
-def _as_bytes(value: str | bytes) -> bytes:
-    return value if isinstance(value, bytes) else value.encode()
-
-
-async def _abort(context: Context, method: Method[Any, Any], exc: Exception) -> None:
+async def _abort(
+    context: Context, method: Method[Any, Any], metadata: _Metadata, exc: Exception
+) -> None:
     """End a call with the status of an error."""
     if isinstance(exc, grpc.aio.AbortError):
         raise exc
-    incident = secrets.token_hex(4)
-    if not isinstance(exc, errors.ServoError):
-        _LOG.error("%s failed (%s)", method.path, incident, exc_info=exc)
+    incident = note_failure(exc, method.path, request_id_of(metadata))
     status = _wire.status_for(exc, incident=incident)
     await context.abort(
         grpc.StatusCode[status.code],

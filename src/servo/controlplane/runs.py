@@ -13,7 +13,7 @@ from servo.controlplane import planner
 from servo.controlplane.caller import Caller, page_number
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.mapping import Scope
-from servo.controlplane.plane import Plane, stored_run
+from servo.controlplane.plane import Plane, run_not_found, stored_run
 from servo.controlplane.signals import Signal
 from servo.controlplane.workspace import Workspace
 from servo.types.events import Event, RunStateChanged
@@ -49,7 +49,6 @@ class Runs:
 
     def __init__(self, plane: Plane) -> None:
         self.plane = plane
-        self._creating = asyncio.Lock()
 
     async def create_run(self, caller: Caller, request: CreateRunRequest) -> CreateRunResponse:
         """Plan and start a run, or return the one that the run key names.
@@ -62,8 +61,9 @@ class Runs:
         if not request.selection:
             raise errors.InvalidArgumentError("a run needs at least one asset key or glob")
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
-        # One at a time: two requests with the same run key must not both find it free.
-        async with self._creating:
+        # One at a time: two requests with the same run key must not both find it free. For each
+        # workspace by itself: nobody is to wait for, or to notice, the plans of others.
+        async with workspace.creating:
             fingerprint = _fingerprint(request)
             if request.run_key:
                 existing = await self._existing(workspace, request, fingerprint)
@@ -72,6 +72,7 @@ class Runs:
             catalog = await self.plane.chosen_catalog(workspace, request.deployment_id)
             plan = await self._plan(workspace, catalog, request)
             run, tasks = _new_run(request, plan, catalog.deployment_id, fingerprint)
+            run = replace(run, trace_context=caller.trace_context)
             run = workspace.accept(run, tasks, plan, request, catalog)
             await workspace.journal.durable()
         return CreateRunResponse(run=run, created=True)
@@ -116,12 +117,15 @@ class Runs:
             servo.errors.NotFoundError: There is no such run.
         """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
-        run = await stored_run(workspace, request.run_id)
         if request.page_size < 0:
-            return GetRunResponse(run=run)
+            return GetRunResponse(run=await stored_run(workspace, request.run_id))
         size = min(request.page_size or _MAX_PAGE, _MAX_PAGE)
         first = page_number(request.page_token)
-        tasks = await workspace.store.tasks(run.run_id, first, size + 1)
+        run, tasks = await workspace.store.run_with_tasks(
+            workspace.number, request.run_id, first, size + 1
+        )
+        if run is None:
+            raise run_not_found(request.run_id)
         more = str(first + size) if len(tasks) > size else ""
         return GetRunResponse(run=replace(run, tasks=tuple(tasks[:size])), next_page_token=more)
 

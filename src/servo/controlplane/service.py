@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator
 
 from servo import errors
 from servo._version import __version__
+from servo.controlplane.access import Access
 from servo.controlplane.assets import Assets
 from servo.controlplane.caller import Caller
 from servo.controlplane.deployments import Deployments
+from servo.controlplane.keys import KeyRing
 from servo.controlplane.logs import Logs
 from servo.controlplane.plane import Plane
 from servo.controlplane.runs import Runs
@@ -30,29 +32,31 @@ CAPABILITIES = ("cancel", "logs", "metrics", "progress")
 """What the control plane can do beyond giving out tasks."""
 
 
-class Service(Deployments, Runs, Assets, Logs):
-    """Every RPC of the contract: those of four nouns, the server's own and the workers'.
+class Service(Deployments, Runs, Assets, Logs, Access):
+    """Every RPC of the contract: those of five nouns, the server's own and the workers'.
 
     Args:
         plane: What they act on.
+        keys: Who may call them.
     """
 
-    def __init__(self, plane: Plane) -> None:
+    def __init__(self, plane: Plane, keys: KeyRing) -> None:
         Deployments.__init__(self, plane)
-        Runs.__init__(self, plane)
+        Access.__init__(self, keys)
 
     async def get_server_info(
         self, caller: Caller, request: GetServerInfoRequest
     ) -> GetServerInfoResponse:
-        """Say who is there."""
-        del caller, request
+        """Say who is there, and what the caller's workspace is doing."""
+        del request
+        workers, active_runs = self.plane.activity(caller.tenant_id, caller.workspace_id)
         return GetServerInfoResponse(
             servo_version=__version__,
             protocol_version=PROTOCOL_VERSION,
             store_id=self.plane.store.store_id,
             ready=not self.plane.is_stopping,
-            workers=self.plane.connected_workers,
-            active_runs=self.plane.active_runs,
+            workers=workers,
+            active_runs=active_runs,
         )
 
     async def open_session(

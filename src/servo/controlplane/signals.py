@@ -30,6 +30,10 @@ class Signals:
     def __init__(self) -> None:
         self._by_run: dict[str, set[Signal]] = {}
 
+    def __len__(self) -> int:
+        """Return how many wait for news."""
+        return sum(map(len, self._by_run.values()))
+
     def subscribe(self, run_id: str) -> Signal:
         """Return a signal that is set whenever there is news of a run."""
         signal = Signal()

@@ -7,6 +7,7 @@ that is durable does anybody hear of them.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -118,6 +119,8 @@ class Workspace:
         self._retries: list[tuple[datetime, ActiveRun, int]] = []
         self._materialized: dict[str, dict[PartitionKey, CurrentMaterialization]] = {}
         self.signals = Signals()
+        self.creating = asyncio.Lock()
+        self.deploying = asyncio.Lock()
 
     # -- coming up ------------------------------------------------------------------------
 
@@ -337,6 +340,7 @@ class Workspace:
             partition_key=task.partition_key,
             inputs=tuple(self._input(active, edge, task) for edge in active.edges(asset.key)),
             config=active.request.config,
+            trace_context=active.machine.run.trace_context,
         )
 
         def send() -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from servo import errors
 from servo.config import Settings, load
-from servo.config.layers import read_table
+from servo.config.files import is_configured
 
 __all__ = ["DEFAULT_ASSET_PATHS", "Project", "find_root"]
 
@@ -41,15 +41,19 @@ class Project:
         *,
         environ: Mapping[str, str] | None = None,
         overrides: Mapping[str, object] | None = None,
+        flags: Mapping[str, object] | None = None,
+        profile: str | None = None,
     ) -> Self:
         """Load a project.
 
         Args:
             root: Its directory; by default the nearest one from the current directory upwards
-                that has ``[tool.servo]`` in its ``pyproject.toml``, else the nearest one with
-                ``assets/`` or ``src/assets/``.
+                that has a ``servo.toml``, or ``[tool.servo]`` in its ``pyproject.toml``, else the
+                nearest one with ``assets/`` or ``src/assets/``.
             environ: Environment variables; by default those of the process.
             overrides: Settings given as arguments.
+            flags: Settings given on the command line.
+            profile: The profile to use; by default the one that SERVO_PROFILE names.
 
         Raises:
             ConfigurationError: There is no project, or its settings are wrong.
@@ -59,9 +63,9 @@ class Project:
             found = find_root(start)
             if found is None:
                 raise errors.ConfigurationError(
-                    f"no Servo project in {str(start)!r} or above: looked for [tool.servo] in "
-                    f"pyproject.toml, assets/ and src/assets/; make one with 'servo init NAME' "
-                    f"or change to its directory"
+                    f"no Servo project in {str(start)!r} or above: looked for servo.toml, "
+                    f"[tool.servo] in pyproject.toml, assets/ and src/assets/; make one with "
+                    f"'servo init NAME' or change to its directory"
                 )
         else:
             found = Path(root).resolve()
@@ -70,12 +74,12 @@ class Project:
                     f"the project {str(root)!r} is no directory; name the directory that holds "
                     f"assets/ or pyproject.toml"
                 )
-        project = cls.at(found, environ=environ, overrides=overrides)
+        project = cls.at(found, environ=environ, overrides=overrides, flags=flags, profile=profile)
         if not project.asset_paths:
             raise errors.ConfigurationError(
                 f"the project {str(found)!r} has no assets: neither assets/ nor src/assets/ "
-                f"exists; make one of them, set paths in [tool.servo] of pyproject.toml, or "
-                f"start a new project with 'servo init NAME'"
+                f"exists; make one of them, set paths in servo.toml or in [tool.servo] of "
+                f"pyproject.toml, or start a new project with 'servo init NAME'"
             )
         return project
 
@@ -86,14 +90,24 @@ class Project:
         *,
         environ: Mapping[str, str] | None = None,
         overrides: Mapping[str, object] | None = None,
+        flags: Mapping[str, object] | None = None,
+        profile: str | None = None,
     ) -> Self:
         """Describe the project in exactly that directory, which may have no assets at all.
+
+        The arguments are those of `load`.
 
         Raises:
             ConfigurationError: Its settings are wrong, or name a path that does not exist.
         """
         root = Path(root).resolve()
-        settings = load(root, os.environ if environ is None else environ, overrides)
+        settings = load(
+            root,
+            os.environ if environ is None else environ,
+            overrides,
+            flags=flags,
+            profile=profile,
+        )
         return cls(
             root=root,
             settings=settings,
@@ -124,8 +138,8 @@ class Project:
 def find_root(start: Path) -> Path | None:
     """Return the nearest directory from ``start`` upwards that is a project.
 
-    One with ``[tool.servo]`` in its ``pyproject.toml`` counts before one that merely has a
-    directory called ``assets``: a configured project may have such directories anywhere.
+    One with a ``servo.toml``, or ``[tool.servo]`` in its ``pyproject.toml``, counts before one that
+    merely has a directory called ``assets``: a configured project may have those anywhere.
 
     Raises:
         ConfigurationError: A ``pyproject.toml`` on the way cannot be parsed.
@@ -133,7 +147,7 @@ def find_root(start: Path) -> Path | None:
     start = start.resolve()
     directories = (start, *start.parents)
     for directory in directories:
-        if read_table(directory) is not None:
+        if is_configured(directory):
             return directory
     for directory in directories:
         if directory.name == "src" and (directory / "assets").is_dir():
@@ -157,34 +171,37 @@ def _asset_paths(root: Path, settings: Settings) -> Iterator[Path]:
     if not settings.paths:
         yield from (root / path for path in DEFAULT_ASSET_PATHS if (root / path).is_dir())
         return
-    for path in _inside(root, settings.paths, "paths"):
+    for path in _inside(root, settings, "paths"):
         if path.is_file() and path.suffix != ".py":
             raise errors.ConfigurationError(
-                f"paths of [tool.servo] in {str(root)!r} names {path.name!r}, which is neither "
-                f"a directory nor a Python file"
+                f"'paths' ({_origin(settings, 'paths')}) of the project {str(root)!r} names "
+                f"{path.name!r}, which is neither a directory nor a Python file"
             )
         yield path
 
 
 def _import_roots(root: Path, settings: Settings) -> tuple[Path, ...]:
     if settings.import_roots:
-        roots = tuple(_inside(root, settings.import_roots, "import_roots"))
+        roots = tuple(_inside(root, settings, "import_roots"))
     else:
         roots = tuple(path for path in (root / "src", root) if path.is_dir())
     return tuple(sorted(roots, key=lambda path: -len(path.parts)))
 
 
-def _inside(root: Path, paths: Iterable[str], setting: str) -> Iterator[Path]:
-    for text in paths:
+def _inside(root: Path, settings: Settings, name: str) -> Iterator[Path]:
+    for text in getattr(settings, name):
         path = Path(os.path.normpath(root / text))
+        said = f"{name!r} ({_origin(settings, name)}) names {text!r}"
         if not path.is_relative_to(root):
             raise errors.ConfigurationError(
-                f"{setting} of [tool.servo] names {text!r}, which lies outside of the project "
-                f"{str(root)!r}; paths are relative to it"
+                f"{said}, which lies outside of the project {str(root)!r}; paths are relative to it"
             )
         if not path.exists():
             raise errors.ConfigurationError(
-                f"{setting} of [tool.servo] names {text!r}, which does not exist in "
-                f"{str(root)!r}; make it or correct the setting"
+                f"{said}, which does not exist in {str(root)!r}; make it or correct the setting"
             )
         yield path
+
+
+def _origin(settings: Settings, name: str) -> str:
+    return settings.origins[name][0].source

@@ -124,3 +124,4 @@ class Run:
     counts: TaskCounts = TaskCounts()
     tasks: tuple[Task, ...] = ()
     last_sequence: int = 0
+    trace_context: Mapping[str, str] = field(default_factory=dict)

@@ -86,6 +86,7 @@ class TaskDispatch:
     partition_key: PartitionKey
     inputs: tuple[TaskInput, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)
+    trace_context: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import sys
 from pathlib import Path
 
 from servo import errors
+from servo.client import Tls
+from servo.config.logs import configure_logging
 from servo.manifest.project import Project
 from servo.worker.worker import Worker, WorkerConfig
 
@@ -21,14 +22,14 @@ from servo.worker.worker import Worker, WorkerConfig
 def main(arguments: list[str] | None = None) -> int:
     """Run a worker; return its exit code."""
     given = _parse(arguments)
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
     try:
         project = Project.load(given.project)
+        settings = project.settings
+        configure_logging(settings)
         config = WorkerConfig(
             url=given.url,
             api_key=os.environ.get("SERVO_API_KEY", ""),
+            tls=Tls(ca=settings.tls_ca, cert=settings.tls_cert, key=settings.tls_key),
             project=project.root,
             import_roots=project.import_roots,
             data_root=given.data_root,

@@ -8,13 +8,14 @@ import logging
 import random
 import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import grpc
 import grpc.aio
 
 from servo import _wire, errors
+from servo.client import Tls
 from servo.client.failures import error_of
 from servo.client.transport import dial
 from servo.types.sessions import OpenSessionRequest, WorkerMessage
@@ -45,12 +46,14 @@ class Endpoint:
     """The control plane, and who calls it.
 
     Attributes:
-        url: ``grpc://HOST:PORT``.
+        url: ``grpc://HOST:PORT``, or ``grpcs://`` for TLS.
         metadata: What every call carries: identity and authorization.
+        tls: Whom to trust, and who the worker is.
     """
 
     url: str
     metadata: tuple[tuple[str, str], ...]
+    tls: Tls = field(default_factory=Tls)
 
 
 class Doorbell:
@@ -113,7 +116,9 @@ async def hold(session: Session, endpoint: Endpoint, wake: Doorbell) -> None:
 
 
 async def _connect(session: Session, endpoint: Endpoint, wake: Doorbell) -> None:
-    async with dial(endpoint.url, aio=True, max_receive_bytes=_MAX_DISPATCH_BYTES) as channel:
+    async with dial(
+        endpoint.url, aio=True, max_receive_bytes=_MAX_DISPATCH_BYTES, tls=endpoint.tls
+    ) as channel:
         call: Any = channel.stream_stream(_METHOD.path)(metadata=endpoint.metadata)
         try:
             await _write(call, [session.connect()])

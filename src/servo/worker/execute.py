@@ -7,7 +7,7 @@ there is a failure that says what happened. Data is published only in the first 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +30,7 @@ from servo.types.sessions import (
 )
 from servo.worker import failures, tracebacks
 from servo.worker.resolve import find_asset
+from servo.worker.tracing import traced
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -138,15 +139,17 @@ class _Attempt:
         asset = self._environment.find(self._definition)
         readers = self._readers()
         self._check_inputs(readers)
-        returned = asset.function(self._context(), **self._arguments(asset, readers))
-        if hasattr(returned, "__await__"):
-            returned = _await(returned, self._reporter)
+        with traced(self._dispatch) as trace_context:
+            context = self._context(trace_context)
+            returned = asset.function(context, **self._arguments(asset, readers))
+            if hasattr(returned, "__await__"):
+                returned = _await(returned, self._reporter)
         self._refuse_cancelled()
         return AttemptSucceeded(materialization=self._keep(_unwrap(returned)))
 
     # -- before the function --------------------------------------------------------------
 
-    def _context(self) -> AssetContext:
+    def _context(self, trace_context: Mapping[str, str]) -> AssetContext:
         dispatch = self._dispatch
         return AssetContext(
             partition_key=dispatch.partition_key,
@@ -156,6 +159,7 @@ class _Attempt:
             tenant_id=self._environment.tenant_id,
             workspace_id=self._environment.workspace_id,
             config=dispatch.config,
+            trace_context=trace_context,
             reporter=self._reporter,
         )
 

@@ -8,12 +8,13 @@ import os
 import signal
 import socket
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from servo._version import __version__
+from servo.client import Tls
 from servo.client.transport import Address, call_metadata
 from servo.types.ids import WorkerId
 from servo.worker.connection import Doorbell, Endpoint, hold
@@ -34,8 +35,9 @@ class WorkerConfig:
     """What a worker is told.
 
     Attributes:
-        url: The control plane, ``grpc://HOST:PORT``.
+        url: The control plane, ``grpc://HOST:PORT``, or ``grpcs://`` for TLS.
         api_key: The key for it; may be empty.
+        tls: Whom to trust, and who the worker is.
         project: The project's root.
         import_roots: Directories from which user modules are imported.
         data_root: Where data lies; ``.servo/data`` in the project when left out.
@@ -53,6 +55,7 @@ class WorkerConfig:
 
     url: str
     api_key: str = ""
+    tls: Tls = field(default_factory=Tls)
     project: Path
     import_roots: tuple[Path, ...] = ()
     data_root: Path | None = None
@@ -74,14 +77,18 @@ class Worker:
         config: What it is told.
 
     Raises:
-        ConfigurationError: The address of the control plane makes no sense.
+        ConfigurationError: The address of the control plane makes no sense, or the key would be
+            sent there in plain text.
     """
 
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
-        Address.parse(config.url)
+        address = Address.parse(config.url)
+        if config.api_key:
+            address.refuse_plain_text()
         self._endpoint = Endpoint(
             url=config.url,
+            tls=config.tls,
             metadata=call_metadata(
                 api_key=config.api_key,
                 tenant_id=config.tenant_id,

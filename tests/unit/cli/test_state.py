@@ -13,7 +13,7 @@ import servo
 from servo import errors
 from servo.cli._state import FileLock, HostKind, ServerFile, StateFiles
 
-SERVER = ServerFile("grpc://127.0.0.1:1", "key", os.getpid())
+SERVER = ServerFile("grpc://127.0.0.1:1", "key", os.getpid(), "http://127.0.0.1:2")
 
 
 def test_the_server_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
@@ -27,6 +27,7 @@ def test_the_server_file_has_exactly_the_documented_fields(tmp_path: Path) -> No
     SERVER.write(path)
     assert json.loads(path.read_text()) == {
         "grpcUrl": "grpc://127.0.0.1:1",
+        "httpUrl": "http://127.0.0.1:2",
         "apiKey": "key",
         "pid": os.getpid(),
     }

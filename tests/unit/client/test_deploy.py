@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from servo._wire import encode_chunk, manifest_fingerprint
 from servo.client import Client
-from servo.client._deployments import batches
+from servo.client._uploads import batches
 from servo.errors import InvalidArgumentError, UnavailableError
 from servo.types.assets import AssetDefinition, CodeLocation
 from servo.types.deployments import Deployment

@@ -146,7 +146,13 @@ WHERE c.workspace = :workspace AND c.asset_id = :asset_id AND c.sequence < :befo
 ORDER BY c.sequence DESC LIMIT :limit;
 
 -- name: put_logs*!
-INSERT INTO log_batches (run_id, task_id, record) VALUES (:run_id, :task_id, :record);
+INSERT INTO log_batches (run_id, cursor, task_id, record)
+VALUES (
+  :run_id,
+  (SELECT coalesce(max(cursor), 0) + 1 FROM log_batches WHERE run_id = :run_id),
+  :task_id,
+  :record
+);
 
 -- name: logs_of_run
 SELECT cursor, task_id, record FROM log_batches WHERE run_id = :run_id AND cursor > :after
@@ -155,3 +161,16 @@ ORDER BY cursor LIMIT :limit;
 -- name: put_metrics*!
 INSERT INTO metrics (run_id, task_id, attempt, name, value, reported_at)
 VALUES (:run_id, :task_id, :attempt, :name, :value, :reported_at);
+
+-- name: put_api_key!
+INSERT INTO api_keys
+  (key_id, digest, name, tenant_id, workspace_id, role, created_at, expires_at, revoked_at)
+VALUES
+  (:key_id, :digest, :name, :tenant_id, :workspace_id, :role, :created_at, :expires_at, NULL);
+
+-- name: revoke_api_key!
+UPDATE api_keys SET revoked_at = :revoked_at WHERE key_id = :key_id AND revoked_at IS NULL;
+
+-- name: api_keys
+SELECT key_id, digest, name, tenant_id, workspace_id, role, created_at, expires_at, revoked_at
+FROM api_keys ORDER BY created_at, key_id;

@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,10 +23,10 @@ from typing import Any, TypeVar
 import aiosql
 
 from servo import _wire, errors
-from servo.controlplane.store import files
+from servo.controlplane.store import files, key_rows
 from servo.controlplane.store.batch import Batch
 from servo.controlplane.store.migrate import migrate
-from servo.controlplane.store.stored import CurrentMaterialization, StoredRun
+from servo.controlplane.store.stored import CurrentMaterialization, StoredKey, StoredRun
 from servo.types.deployments import Deployment
 from servo.types.events import Event
 from servo.types.ids import DeploymentId
@@ -100,9 +101,12 @@ class SqliteStore:
         Raises:
             servo.errors.FilesystemError: The disk refused; nothing was written.
         """
+        await self._in_write_thread(lambda: self._write(batch))
+
+    async def _in_write_thread(self, write: Callable[[], object]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._write_thread, self._write, batch)
+            await loop.run_in_executor(self._write_thread, write)
         except sqlite3.Error as exc:
             raise errors.FilesystemError(
                 f"the control plane's database refused a write ({exc}); nothing was recorded. "
@@ -232,6 +236,24 @@ class SqliteStore:
             sql.put_asset_ids(db, rows)
         sql.set_current_deployment(db, workspace=workspace, deployment_id=deployment.deployment_id)
 
+    async def put_key(self, stored: StoredKey) -> None:
+        """Store an API key; durable when it returns.
+
+        Raises:
+            servo.errors.FilesystemError: The disk refused.
+        """
+        row = key_rows.to_row(stored)
+        await self._in_write_thread(lambda: self._sql.put_api_key(self._writer, **row))
+
+    async def revoke_key(self, key_id: str, moment: datetime) -> None:
+        """Record that an API key was revoked; durable when it returns.
+
+        Raises:
+            servo.errors.FilesystemError: The disk refused.
+        """
+        row = {"key_id": key_id, "revoked_at": key_rows.microseconds(moment)}
+        await self._in_write_thread(lambda: self._sql.revoke_api_key(self._writer, **row))
+
     # -- reading --------------------------------------------------------------------------
 
     async def _read(self, query: Callable[[Any, sqlite3.Connection], _T]) -> _T:
@@ -252,6 +274,12 @@ class SqliteStore:
     async def workspaces(self) -> list[tuple[int, str, str]]:
         """Return every workspace: its number, its tenant's id and its own."""
         return await self._read(lambda sql, db: list(sql.all_workspaces(db)))
+
+    async def keys(self) -> list[StoredKey]:
+        """Return every API key, oldest first."""
+        return await self._read(
+            lambda sql, db: [key_rows.from_row(row) for row in sql.api_keys(db)]
+        )
 
     async def last_sequence(self, workspace: int) -> int:
         """Return the sequence number of the newest event, 0 when there is none."""
@@ -346,6 +374,21 @@ class SqliteStore:
             return list(sql.runs_before(db, **arguments))
 
         return [_wire.decode(Run, row[0]) for row in await self._read(query)]
+
+    async def run_with_tasks(
+        self, workspace: int, run_id: str, first: int, limit: int
+    ) -> tuple[Run | None, list[Task]]:
+        """Return a run and tasks of it from a position of the plan on."""
+
+        def query(sql: Any, db: sqlite3.Connection) -> tuple[Any, list[Any]]:
+            row = sql.run(db, workspace=workspace, run_id=run_id)
+            if row is None:
+                return None, []
+            return row, list(sql.tasks_of_run(db, run_id=run_id, first=first, limit=limit))
+
+        row, rows = await self._read(query)
+        found = _wire.decode(Run, row[0]) if row else None
+        return found, [_wire.decode(Task, task[0]) for task in rows]
 
     async def tasks(self, run_id: str, first: int, limit: int) -> list[Task]:
         """Return tasks of a run from a position of the plan on."""

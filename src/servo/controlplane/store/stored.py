@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from servo.types.access import ApiKey
 from servo.types.plans import Plan
 from servo.types.records import Run, Task
 from servo.types.requests import CreateRunRequest
@@ -31,3 +34,11 @@ class CurrentMaterialization:
         self.materialization_id = materialization_id
         self.has_data = has_data
         self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """An API key as it is stored: what is known of it, and the SHA-256 of its text."""
+
+    key: ApiKey
+    digest: bytes

@@ -1,0 +1,68 @@
+"""How HTTP connections are made: certificates, keep-alive, proxies."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import urllib.request
+from typing import Any, Final
+
+from servo import errors
+from servo.client._tls import Tls, ssl_context
+from servo.client.transport import Address
+
+SOCKET_OPTIONS: Final = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    # Streams may be silent for hours: probes find out that the other side is gone.
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    ),
+]
+"""Options of every socket."""
+
+CONNECTION_LIMITS: Final = {
+    # A stream keeps its connection, so a limit would be one on the number of streams.
+    "max_connections": None,
+    "max_keepalive_connections": 64,
+    "keepalive_expiry": 30.0,
+}
+"""How many connections are open, and how long an idle one stays."""
+
+
+def import_httpx() -> Any:
+    """Return the module.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    try:
+        import httpx
+    except ImportError as exc:
+        raise errors.ConfigurationError(
+            "a control plane at http:// or https:// needs httpx; run "
+            "pip install 'arco-servo[http]', or use its grpc:// address",
+            code="MISSING_PACKAGE",
+        ) from exc
+    return httpx
+
+
+def verification(address: Address, tls: Tls) -> ssl.SSLContext:
+    """Return whom to trust at an address.
+
+    Raises:
+        ConfigurationError: A file for TLS cannot be used.
+    """
+    if address.secure:
+        return ssl_context(tls)
+    # Nothing is encrypted; loading authorities would take longer than the first call.
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def uses_proxy(address: Address) -> bool:
+    """Tell whether the environment names a proxy that leads to an address."""
+    if address.is_loopback:
+        # It cannot know this machine's ports.
+        return False
+    return bool(urllib.request.getproxies()) and not urllib.request.proxy_bypass(address.host)

@@ -1,0 +1,65 @@
+# Generated from src/servo/client/_aio/_logs.py by scripts/_unasync.py; edit that instead.
+"""What attempts wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from servo._wire import methods
+from servo.client._sync._calls import NO_TASKS, REOPEN_PAUSE, Calls, resumed
+from servo.client._sync._glue import closing, sleep
+from servo.client._sync._stream import Stream
+from servo.types.logs import LogBatch
+from servo.types.requests import GetRunRequest, ReadLogsRequest, ReadLogsResponse
+
+
+class Logs:
+    """The logs of runs. Use it as ``client.logs``."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def read(self, run_id: str, task: str = "", *, follow: bool = False) -> Stream[LogBatch]:
+        """Read the log of a run, through restarts of the control plane.
+
+        Args:
+            run_id: The id.
+            task: Only tasks of this asset key, ``key[dimension=value,...]`` or task id.
+            follow: Whether to wait for further lines until the run has ended.
+
+        Returns:
+            Each batch once, in the order in which they arrived.
+
+        Raises:
+            NotFoundError: There is no such run or task.
+            UnavailableError: The control plane could not be reached for longer than the client's
+                timeout.
+        """
+        return Stream(self._read(run_id, task, follow))
+
+    def _read(self, run_id: str, task: str, follow: bool) -> Generator[LogBatch, None, None]:
+        cursor = 0
+        is_last = False
+
+        def open_stream() -> Generator[ReadLogsResponse, None, None]:
+            nonlocal is_last
+            # The server ends the stream with the run, and also when it stops. Asked before the
+            # stream is opened, the answer means that nothing can come after its end.
+            is_last = not follow or self._has_ended(run_id)
+            request = ReadLogsRequest(run_id=run_id, task=task, follow=follow, after_cursor=cursor)
+            stream = self._calls.stream(methods.READ_LOGS, request, sends_once=True)
+            with closing(stream) as responses:
+                yield from responses
+
+        while not is_last:
+            with closing(resumed(open_stream, patience=self._calls.patience)) as responses:
+                for response in responses:
+                    cursor = max(cursor, response.cursor)
+                    yield from response.batches
+            if not is_last:
+                sleep(REOPEN_PAUSE)
+
+    def _has_ended(self, run_id: str) -> bool:
+        request = GetRunRequest(run_id=run_id, page_size=NO_TASKS)
+        answer = self._calls.unary(methods.GET_RUN, request, sends_once=True)
+        return answer.run.state.is_terminal

@@ -1,0 +1,65 @@
+"""What both transports have in common: a verb for each path, and how a call ends in an error."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from servo import errors
+from servo._wire import METHODS, Method
+from servo.controlplane.caller import Caller
+from servo.controlplane.identity import Gate
+from servo.controlplane.service import Service
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An RPC and the verb that answers it."""
+
+    method: Method[Any, Any]
+    verb: Callable[..., Any]
+
+
+class Endpoints:
+    """Every RPC of the method table, behind the gate.
+
+    Args:
+        service: The verbs.
+        gate: Lets calls in.
+    """
+
+    def __init__(self, service: Service, gate: Gate) -> None:
+        self.by_path: Mapping[str, Endpoint] = {
+            path: Endpoint(method, getattr(service, verb_name(method.name)))
+            for path, method in METHODS.items()
+        }
+        self.gate = gate
+
+    def while_valid(self, caller: Caller) -> AbstractAsyncContextManager[None]:
+        """Hold a stream open for as long as the caller's credential is good."""
+        return self.gate.keys.while_valid(caller.key_id, caller.expires_at)
+
+
+def verb_name(rpc: str) -> str:
+    """Return the method of `Service` for an RPC: ``CreateRun`` is ``create_run``."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in rpc).removeprefix("_")
+
+
+def note_failure(exc: BaseException, path: str, request_id: str) -> str:
+    """Log an error that nobody foresaw; return what names it in the answer, which says no more."""
+    if isinstance(exc, errors.ServoError):
+        return ""
+    incident = secrets.token_hex(4)
+    _LOG.error(
+        "%s failed (%s, request %s)",
+        *(path, incident, request_id),
+        exc_info=exc,
+        extra={"request_id": request_id},
+    )
+    return incident

@@ -1,0 +1,82 @@
+"""How many calls a key may make: a token bucket for each, on a clock that only goes forward."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from servo import errors
+
+MAX_REQUEST_BYTES: Final = 16 * 1024 * 1024
+"""The largest request that a server takes unless it is set up otherwise.
+
+A manifest arrives in chunks of at most a few megabytes, a result in one message.
+"""
+
+_MOST_BUCKETS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """How many calls one key may make.
+
+    Attributes:
+        per_second: Calls per second in the long run.
+        burst: Calls at once after a pause.
+
+    Raises:
+        servo.errors.ConfigurationError: One of them is not above zero.
+    """
+
+    per_second: float
+    burst: int
+
+    def __post_init__(self) -> None:
+        if not (self.per_second > 0 and self.burst > 0):
+            raise errors.ConfigurationError(
+                f"a rate limit of {self.per_second!r} calls per second and {self.burst!r} at once "
+                "lets nothing through; both must be above zero, and no limit at all is 'None'"
+            )
+
+
+class Limiter:
+    """Counts the calls of each key.
+
+    Args:
+        limit: What each key may do.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, limit: RateLimit, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, key_id: str) -> float:
+        """Count a call; return 0, or after how many seconds the next one will be let through."""
+        limit, now = self._limit, self._clock()
+        left, since = self._buckets.pop(key_id, (float(limit.burst), now))
+        left = min(float(limit.burst), left + (now - since) * limit.per_second)
+        wait = 0.0 if left >= 1 else (1 - left) / limit.per_second
+        self._buckets[key_id] = (left if wait else left - 1, now)
+        if len(self._buckets) > _MOST_BUCKETS:
+            # The one that was used longest ago is the fullest; forgetting it makes it full.
+            self._buckets.popitem(last=False)
+        return wait
+
+    def check(self, key_id: str) -> None:
+        """Count a call.
+
+        Raises:
+            servo.errors.RateLimitedError: The key has made too many; it says how long to wait.
+        """
+        wait = self.take(key_id)
+        if wait:
+            raise errors.RateLimitedError(
+                f"the key {key_id!r} makes more than {self._limit.per_second:g} calls per second; "
+                f"call again in {wait:.2g} s",
+                retry_after=wait,
+            )

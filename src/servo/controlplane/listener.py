@@ -1,0 +1,153 @@
+"""The HTTP port: bound at once, served by uvicorn from the first connection on.
+
+uvicorn takes longer to import than a control plane takes to start, and most commands that start
+one never speak HTTP. Until somebody does, the kernel holds the connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from servo import errors
+
+if TYPE_CHECKING:
+    import uvicorn
+
+_LOG = logging.getLogger(__name__)
+_BACKLOG: Final = 128
+_MOST_CONNECTIONS: Final = 1000
+_IDLE_SECONDS: Final = 30
+_GRACE_SECONDS: Final = 1
+
+
+class HttpListener:
+    """One port on which an ASGI application answers.
+
+    Args:
+        app: The application.
+        listen: Host and port; port 0 takes a free one.
+        tls: The port's TLS; `None` for plain HTTP.
+    """
+
+    def __init__(self, app: Any, listen: str, tls: ssl.SSLContext | None = None) -> None:
+        self._app = app
+        self._listen = listen
+        self._tls = tls
+        self._socket: socket.socket | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._server: uvicorn.Server | None = None
+
+    def start(self) -> str:
+        """Bind the port and return its URL.
+
+        Raises:
+            servo.errors.UnavailableError: The address cannot be listened on.
+        """
+        host, port = split(self._listen)
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        except OSError as exc:
+            raise errors.UnavailableError(
+                f"cannot listen on {self._listen!r}: {exc.strerror}", code="LISTEN_FAILED"
+            ) from exc
+        self._socket.setblocking(False)
+        # Connections inherit it. asyncio sets it only where a socket's protocol is named, and
+        # without it an answer waits 40 ms for the other side to acknowledge its headers.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        asyncio.get_running_loop().add_reader(self._socket, self._on_first_connection)
+        scheme = "http" if self._tls is None else "https"
+        shown = f"[{host}]" if ":" in host else host
+        return f"{scheme}://{shown}:{self._socket.getsockname()[1]}"
+
+    async def stop(self) -> None:
+        """Stop listening; what is being answered gets a second to end."""
+        if self._socket is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._socket)
+        if self._server is not None:
+            self._server.should_exit = True
+        if self._serving is not None:
+            if self._server is None:
+                self._serving.cancel()
+            await asyncio.wait([self._serving])
+        self._socket.close()
+        self._socket = None
+
+    def _on_first_connection(self) -> None:
+        assert self._socket is not None
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._serving = asyncio.create_task(self._serve(self._socket))
+
+    async def _serve(self, listening: socket.socket) -> None:
+        try:
+            # In a thread: the event loop has leases to keep.
+            server_type = await asyncio.to_thread(_server_type)
+            import uvicorn
+
+            config = uvicorn.Config(
+                self._app,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=_MOST_CONNECTIONS,
+                timeout_keep_alive=_IDLE_SECONDS,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+            )
+            config.load()
+            config.ssl = self._tls
+            self._server = server_type(config)
+            await self._server.serve(sockets=[listening])
+        except Exception:
+            _LOG.exception("the HTTP port stopped serving")
+
+
+def _server_type() -> type[uvicorn.Server]:
+    import uvicorn
+
+    class _Server(uvicorn.Server):
+        """A server that leaves signals to the process it is part of."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    return _Server
+
+
+def split(listen: str) -> tuple[str, int]:
+    """Return the host, without brackets, and the port of an address.
+
+    Raises:
+        servo.errors.ConfigurationError: It is no address.
+    """
+    host, _, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise errors.ConfigurationError(
+            f"{listen!r} is no address to listen on; write it like 127.0.0.1:7433 or [::1]:7433, "
+            "with port 0 for a free one",
+            code="LISTEN_INVALID",
+        )
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, and nobody else can reach it."""
+    if host == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
