@@ -139,7 +139,9 @@ def test_the_twin_is_what_the_source_says() -> None:
 
 def test_an_edited_source_is_noticed(copy: Path) -> None:
     path = copy / _unasync.SOURCE / "_runs.py"
-    path.write_text(path.read_text().replace("await self.get(", "await  self.fetch(", 1))
+    edited = path.read_text().replace("def cancel(", "def stop(", 1)
+    assert edited != path.read_text()
+    path.write_text(edited)
     code, said = check(copy)
     assert code == 1
     assert "_sync/_runs.py: not what the source says" in said

@@ -154,9 +154,30 @@ def test_logs_go_on_where_the_connection_broke(plane: Any, client: Client) -> No
         yield ReadLogsResponse(batches=(batch(3),), cursor=3)
 
     plane.answers["ReadLogs"] = answer
+    plane.answers["GetRun"] = lambda _: GetRunResponse(
+        run=Run(run_id="r", state=RunState.SUCCEEDED, last_sequence=7)
+    )
     found = list(client.logs.read("r", "raw.events", follow=True))
     assert found == [batch(1), batch(2), batch(3)]
     assert [
         (request.task, request.follow, request.after_cursor)
         for request in plane.requests("ReadLogs")
     ] == [("raw.events", True, 0), ("raw.events", True, 2)]
+
+
+def test_logs_of_a_run_that_goes_on_are_read_again_when_the_stream_was_closed(
+    plane: Any, client: Client
+) -> None:
+    states = iter([RunState.RUNNING, RunState.RUNNING, RunState.SUCCEEDED])
+
+    def answer(request: Any) -> Iterator[ReadLogsResponse]:
+        if request.after_cursor < 2:
+            cursor = request.after_cursor + 1
+            yield ReadLogsResponse(batches=(batch(cursor),), cursor=cursor)
+
+    plane.answers["ReadLogs"] = answer
+    plane.answers["GetRun"] = lambda _: GetRunResponse(
+        run=Run(run_id="r", state=next(states), last_sequence=7)
+    )
+    assert list(client.logs.read("r", follow=True)) == [batch(1), batch(2)]
+    assert [request.after_cursor for request in plane.requests("ReadLogs")] == [0, 1, 2]
