@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,11 @@ FAILED_TEST = re.compile(
 GATE_SECONDS = 300
 # Settings of the test session or coverage run that may have started this one.
 NOT_INHERITED = ("COVERAGE_", "COV_CORE_", "PYTEST_", "PYTHONPATH")
+
+
+# Python 3.11 cannot parse in two threads at once: "AST constructor recursion depth mismatch",
+# https://github.com/python/cpython/issues/106905
+GENERATING = threading.Lock()
 
 
 class ProofError(Exception):
@@ -168,7 +174,7 @@ def put_back(root: Path, tree: Path) -> None:
 
 def generate_again(tree: Path) -> None:
     """Do what a person does after an edit of the protos: regenerate, so that nothing is stale."""
-    with tempfile.TemporaryDirectory(prefix="servo-mutant-") as folder:
+    with tempfile.TemporaryDirectory(prefix="servo-mutant-") as folder, GENERATING:
         _regen.generate(tree, Path(folder))
         _regen.install(Path(folder), tree / _regen.GENERATED)
     if stale := _regen.hash_drift(tree):
