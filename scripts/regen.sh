@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The only way to touch src/servo/_gen: scripts/regen.sh [--check | --accept-baseline].
-# Works without a network: buf, protoc and the stub generator come from the environment.
+# Needs no network: buf, protoc and the stub generator come from the environment.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}

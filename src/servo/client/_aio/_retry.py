@@ -50,7 +50,7 @@ class Retry:
                     pause = self._pause_after(call, exc)
                     if pause is None:
                         raise
-                except BaseException:
+                except BaseException:  # whatever ends it frees the permit; raised again
                     breaker.report(permit, failed=None)
                     raise
                 else:
@@ -78,7 +78,7 @@ class Retry:
                     pause = self._pause_after(call, exc)
                     if pause is None:
                         raise
-                except BaseException:
+                except BaseException:  # whatever ends it frees the permit; raised again
                     breaker.report(permit, failed=None)
                     raise
                 else:

@@ -51,7 +51,7 @@ class Retry:
                     pause = self._pause_after(call, exc)
                     if pause is None:
                         raise
-                except BaseException:
+                except BaseException:  # whatever ends it frees the permit; raised again
                     breaker.report(permit, failed=None)
                     raise
                 else:
@@ -79,7 +79,7 @@ class Retry:
                     pause = self._pause_after(call, exc)
                     if pause is None:
                         raise
-                except BaseException:
+                except BaseException:  # whatever ends it frees the permit; raised again
                     breaker.report(permit, failed=None)
                     raise
                 else:
