@@ -121,6 +121,19 @@ def _chain(options: Options, count: int) -> Iterator[Measurement]:
         samples=tuple(one["plan_seconds"] for one in planned),
         note=f"{planned[-1]['tasks']:,} tasks",
     )
+    yield Measurement(
+        benchmark=NAME,
+        what=f"{title}: everything upstream of its end selected",
+        unit="s",
+        samples=tuple(one["select_seconds"] for one in planned),
+    )
+    yield Measurement(
+        benchmark=NAME,
+        what=f"{title}: {planned[-1]['part']:,} tasks of it selected and planned",
+        unit="s",
+        samples=tuple(one["part_seconds"] for one in planned),
+        limit=1,
+    )
 
 
 def _generate(root: Path, output: Path) -> Finished:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import subprocess
@@ -117,12 +118,16 @@ class Options:
         repeat: How often each thing is measured.
         quick: Whether small sizes do; then no limit is judged.
         profile: Where profiles go.
+        kills: How often `chaos` kills the control plane.
+        rows: How many tasks `rows` fills each database with.
     """
 
     folder: Path
     repeat: int = 5
     quick: bool = False
     profile: Path | None = None
+    kills: int = 5_000
+    rows: int = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +239,16 @@ def alternate(
             times = " beside ".join(f"{one.seconds:.3f} s" for one in done)
             progress(f"{label}: {times} ({number} of {repeat})")
         yield done
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that so many of a hundred do not exceed."""
+    return sorted(values)[max(math.ceil(len(values) * share / 100), 1) - 1]
+
+
+def slope(pairs: Sequence[tuple[float, float]]) -> float:
+    """Return the slope of the line through points that fits best."""
+    return statistics.linear_regression(*zip(*pairs, strict=True)).slope
 
 
 def resident_bytes(pid: int) -> tuple[int, int] | None:

@@ -39,6 +39,23 @@ def chain_{chain:03d}_{place}(ctx{upstream}):
     pass
 """
 
+_SLEEPER = """\
+import time
+
+from servo import asset
+
+
+@asset(namespace="one")
+def sleeper(ctx):
+    time.sleep(0.02)
+"""
+
+
+def one_sleeper(root: Path) -> Path:
+    """Write a project of one asset that takes so long that its start is news of its own."""
+    _write(_assets(root) / "one.py", [_SLEEPER])
+    return root
+
 
 def many_assets(root: Path, count: int, *, files: int) -> Path:
     """Write a project of assets with owners, tags and two checks.

@@ -13,20 +13,37 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import calls
+import event_log
+import history
+import idle
 import imports
+import latency
 import manifest
 import peers
+import rows
 import serve
+import soak
 import table
 import tasks
 from measure import HERE, ROOT, BenchmarkError, Measurement, Options, progress
 
-BENCHMARKS: Final = {module.NAME: module for module in (imports, manifest, tasks, calls, serve)}
+import chaos
+
+BENCHMARKS: Final = {
+    module.NAME: module
+    for module in (
+        imports, manifest, tasks, calls, serve, latency, idle, event_log, soak, history, rows,
+        chaos,
+    )
+}  # fmt: skip
+BY_NAME_ONLY: Final = frozenset({history.NAME, rows.NAME, chaos.NAME})
+"""What takes so long that it is left out unless it is asked for."""
 RESULTS: Final = HERE / "results"
 
 _EXIT_OVER: Final = 1
@@ -41,9 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _work_folder(given.folder) as folder:
             options = Options(
-                folder=folder, repeat=given.repeat, quick=given.quick, profile=given.profile
-            )
-            for name in given.names or BENCHMARKS:
+                folder=folder, repeat=given.repeat, quick=given.quick, profile=given.profile,
+                kills=given.kills, rows=given.rows,
+            )  # fmt: skip
+            for name in given.names or [one for one in BENCHMARKS if one not in BY_NAME_ONLY]:
                 print(f"{name}: {BENCHMARKS[name].SUMMARY}", file=sys.stderr)
                 (folder / name).mkdir()
                 found += BENCHMARKS[name].measure(_inside(options, folder / name))
@@ -112,9 +130,7 @@ def _work_folder(wanted: Path | None) -> Iterator[Path]:
 
 
 def _inside(options: Options, folder: Path) -> Options:
-    return Options(
-        folder=folder, repeat=options.repeat, quick=options.quick, profile=options.profile
-    )
+    return replace(options, folder=folder)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -125,12 +141,20 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="; ".join(f"{name}: {module.SUMMARY}" for name, module in BENCHMARKS.items()),
     )
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"which ones ({', '.join(BENCHMARKS)}); all"
-    )
+        "names", nargs="*", metavar="NAME",
+        help=f"which ones ({', '.join(BENCHMARKS)}); all but {', '.join(sorted(BY_NAME_ONLY))}",
+    )  # fmt: skip
     parser.add_argument("--repeat", type=int, default=5, help="runs of each thing (default 5)")
     parser.add_argument(
         "--quick", action="store_true", help="small sizes: does it work? limits are not judged"
     )
+    parser.add_argument(
+        "--kills", type=int, default=5_000, metavar="N", help="kills of chaos (default 5000)"
+    )
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, metavar="N",
+        help="tasks that rows fills each database with, in thousands (default 1000000)",
+    )  # fmt: skip
     parser.add_argument(
         "--peers", action="store_true",
         help="measure the like with Dagster and Prefect too, in environments that are made for "
@@ -150,6 +174,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     given = parser.parse_args(arguments)
     if given.repeat < 1:
         parser.error("--repeat must be at least 1")
+    if given.kills < 1:
+        parser.error("--kills must be at least 1")
+    if given.rows < 1_000:
+        parser.error("--rows must be at least 1000")
     if unknown := sorted(set(given.names) - set(BENCHMARKS)):
         parser.error(f"unknown benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
     return given

@@ -1,4 +1,4 @@
-"""What a task costs: assets that do nothing, on the embedded control plane with durable commits.
+"""What a task costs: assets that do nothing, with durable commits to SQLite and to PostgreSQL.
 
 Three processes of their own, as in use: the control plane, one worker with two slots, and the
 client (``drive_runs.py``), which creates each run and follows it to its terminal event.
@@ -6,13 +6,9 @@ client (``drive_runs.py``), which creates each run and follows it to its termina
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
-import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -28,19 +24,16 @@ from measure import (
     Judged,
     Measurement,
     Options,
-    environment,
     processor_seconds,
     progress,
     resident_bytes,
     run,
 )
+from services import Services, postgres
 
 NAME: Final = "tasks"
-SUMMARY: Final = "1,000 and 10,000 tasks that do nothing, durable"
+SUMMARY: Final = "1,000 and 10,000 tasks that do nothing, durable; 1,000 on PostgreSQL"
 
-_SLOTS: Final = 2
-_START_SECONDS: Final = 30.0
-_STOP_SECONDS: Final = 20.0
 _FULL: Final = 2
 
 
@@ -50,12 +43,18 @@ def measure(options: Options) -> Iterator[Measurement]:
     check_durability(options.folder)
     chains = 10 if options.quick else 100
     floor: list[float] = []
-    with _Bench(options, "few", chains) as few, _Bench(options, "many", chains * 10) as many:
+    with (
+        postgres(options.folder) as url,
+        _Bench(options, "few", chains) as few,
+        _Bench(options, "many", chains * 10) as many,
+        _Bench(options, "shared", chains, url) as shared,
+    ):
         for _ in range(options.repeat):
             # A disk may take 0.2 ms or 4 ms, depending on what else is written: look each time.
             floor += durable_commit_seconds(options.folder)
             few.run()
             many.run()
+            shared.run()
         memory = [(bench.tasks, resident_bytes(bench.services.plane.pid)) for bench in (few, many)]
     yield Measurement(
         benchmark=NAME,
@@ -64,10 +63,10 @@ def measure(options: Options) -> Iterator[Measurement]:
         samples=tuple(one * 1e3 for one in floor),
         note=f"{min(floor) * 1e3:.2f} to {max(floor) * 1e3:.2f} ms",
     )
-    for measured, limit in ((few, 3.0), (many, None)):
+    for measured, limit, where in ((few, 1.5, ""), (many, 1.5, ""), (shared, 3.0, "PostgreSQL, ")):
         yield Measurement(
             benchmark=NAME,
-            what=f"{measured.tasks:,} tasks, durable, from CreateRun to the terminal event",
+            what=f"{where}{measured.tasks:,} tasks, durable, from CreateRun to the terminal event",
             unit="ms/task",
             samples=tuple(one * 1e3 / measured.tasks for one in measured.of("finished")),
             limit=limit,
@@ -124,12 +123,17 @@ class _Bench:
         options: How.
         name: The name of the project.
         chains: How many chains of ten tasks a run has.
+        database: The URL of a PostgreSQL database; by default a SQLite file.
     """
 
-    def __init__(self, options: Options, name: str, chains: int) -> None:
+    def __init__(self, options: Options, name: str, chains: int, database: str = "") -> None:
         self.tasks = chains * 10
         self._root = projects.no_op_chains(options.folder / name, chains)
-        self.services = Services(self._root, options.profile and options.profile / name)
+        self.services = Services(
+            self._root,
+            database=database,
+            profile=options.profile and options.profile / name,
+        )
         self.processor: list[float] = []
         self._reports: list[dict[str, float]] = []
 
@@ -162,95 +166,6 @@ class _Bench:
     def of(self, step: str) -> tuple[float, ...]:
         """Return when something had happened in each run, in seconds since CreateRun."""
         return tuple(one[step] for one in self._reports)
-
-
-class Services:
-    """A control plane and a worker for a project, each in a process of its own.
-
-    Args:
-        root: The project.
-        profile: Where to put the profiles of both and of the runners; none by default.
-    """
-
-    url: str
-    plane: subprocess.Popen[bytes]
-
-    def __init__(self, root: Path, profile: Path | None = None) -> None:
-        self._root = root
-        self._profile = profile
-        self._state = root / ".servo"
-        self._stack = contextlib.ExitStack()
-        self.pids: list[int] = []
-        self.environment = environment(SERVO_API_KEY=secrets.token_urlsafe(16))
-
-    def __enter__(self) -> Services:
-        self._state.mkdir(exist_ok=True)
-        with self._stack:
-            server_file = self._state / "server.json"
-            self.plane = self._start(
-                "servo.controlplane",
-                "--database", self._state / "servo.db",
-                "--server-file", server_file,
-            )  # fmt: skip
-            self.url = json.loads(self._await(server_file, self.plane))["grpcUrl"]
-            self._start(
-                "servo.worker",
-                "--url", self.url,
-                "--project", self._root,
-                "--slots", _SLOTS,
-            )  # fmt: skip
-            # Leave them running: they are stopped at the end of the block.
-            self._stack = self._stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def _start(self, module: str, *arguments: object) -> subprocess.Popen[bytes]:
-        log = self._stack.enter_context((self._state / f"{module}.log").open("wb"))
-        command = [PYTHON, *self._profiler(module), "-m", module, *map(str, arguments)]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=self._root,
-            env=self.environment | self._runner_profiler(),
-        )
-        self.pids.append(process.pid)
-        self._stack.callback(_stop, process)
-        return process
-
-    def _profiler(self, module: str) -> list[str]:
-        if self._profile is None:
-            return []
-        self._profile.mkdir(parents=True, exist_ok=True)
-        return ["-m", "cProfile", "-o", str(self._profile / f"{module}.prof")]
-
-    def _runner_profiler(self) -> dict[str, str]:
-        if self._profile is None:
-            return {}
-        # Runners are started by the worker; `profiling/sitecustomize.py` finds them.
-        path = os.pathsep.join([str(HERE / "profiling"), self.environment["PYTHONPATH"]])
-        return {"PYTHONPATH": path, "BENCHMARK_PROFILES": str(self._profile.resolve())}
-
-    def _await(self, path: Path, process: subprocess.Popen[bytes]) -> bytes:
-        deadline = time.monotonic() + _START_SECONDS
-        while not path.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                log = (self._state / "servo.controlplane.log").read_text()[-2000:]
-                raise BenchmarkError(f"the control plane did not start:\n{log}")
-            time.sleep(0.01)
-        return path.read_bytes()
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def check_durability(folder: Path) -> None:

@@ -45,6 +45,11 @@ GATES = (
         "docs/contract/reference follows from proto/",
     ),
     Gate(
+        "state-docs",
+        (PYTHON, "scripts/_state_docs.py", "--check"),
+        "docs/concepts/states.md follows from the transitions and proto/",
+    ),
+    Gate(
         "client-twin",
         (PYTHON, "scripts/_unasync.py", "--check"),
         "the synchronous client follows from the asyncio one",

@@ -94,8 +94,7 @@ MUTANTS = (
     Mutant(
         "drop a field",
         "run.proto",
-        "  // How it ended: `exception`, `exit`, `killed`, `timeout`, `lease_lost`, `check`, "
-        "`user_cancel`, ...\n  string reason = 4;\n",
+        "  // The class of the exception, when there was one.\n  string error_type = 5;\n",
         "",
         ("proto-breaking", "types"),
     ),

@@ -16,8 +16,7 @@ from servo._wire import Method, MethodKind
 from servo.client import AsyncClient, Client
 from servo.controlplane.caller import Caller
 from servo.controlplane.endpoints import Endpoint, Endpoints
-from servo.controlplane.keys import KeyRing
-from servo.controlplane.plane import Plane
+from servo.controlplane.rpc import Router
 from servo.controlplane.serve import ControlPlane, ControlPlaneConfig
 
 KEY = "test-key"
@@ -72,14 +71,15 @@ class _Scripted(ControlPlane):
         super().__init__(config)
         self._script = script
 
-    def _endpoints(self, plane: Plane, keys: KeyRing) -> Endpoints:
-        found = super()._endpoints(plane, keys)
+    async def _prepare_alone(self, path: Path) -> tuple[Any, Any]:
+        _, app = await super()._prepare_alone(path)
+        found: Endpoints = app._endpoints
         found.gate = _Gate(found.gate, self._script)  # type: ignore[assignment]  # has its methods
         found.by_path = {
             path: Endpoint(endpoint.method, self._verb(endpoint))
             for path, endpoint in found.by_path.items()
         }
-        return found
+        return Router(found), app
 
     def _verb(self, endpoint: Endpoint) -> Callable[..., Any]:
         name, script = endpoint.method.name, self._script

@@ -35,9 +35,12 @@ from servo.types import (
     PartitionKey,
     PartitionStrategy,
     ResourceRequirements,
+    RetryPolicy,
 )
+from servo.types.blockers import ExplainRequest
 from servo.types.manifests import ManifestContents
-from servo.types.requests import DeployRequest
+from servo.types.pools import SetPoolRequest
+from servo.types.requests import CreateRunRequest, DeployRequest
 
 # The longest duration of Protobuf; a timedelta can be longer.
 LONGEST = timedelta(seconds=315_576_000_000)
@@ -60,7 +63,7 @@ def of(kind: Any) -> st.SearchStrategy[Any]:
     hints = typing.get_type_hints(kind)
     parts = {}
     for field in dataclasses.fields(kind):
-        exception = EXCEPTIONS.get((kind, field.name))
+        exception = EXCEPTIONS.get((kind, field.name)) or AMOUNTS.get(field.name)
         parts[field.name] = exception() if exception else _values(hints[field.name], kind, field)
     return st.builds(kind, **parts)
 
@@ -128,6 +131,16 @@ def _errors() -> st.SearchStrategy[ServoError]:
     return st.builds(build, st.sampled_from(ErrorCategory), codes, text, context, causes)
 
 
+def _questions() -> st.SearchStrategy[ExplainRequest]:
+    some = strategies.texts(min_size=1)
+    partition_key = st.none() | strategies.partition_keys()
+    return st.one_of(
+        st.builds(ExplainRequest, run_id=some, partition_key=partition_key),
+        st.builds(ExplainRequest, task_id=some, partition_key=partition_key),
+        st.builds(ExplainRequest, asset_key=strategies.asset_keys(), partition_key=partition_key),
+    )
+
+
 PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     str: strategies.texts(),
     bytes: st.binary(max_size=40),
@@ -150,11 +163,24 @@ SPECIAL: dict[Any, Callable[[], st.SearchStrategy[Any]]] = {
     PartitionKey: strategies.partition_keys,
     PartitionStrategy: strategies.partition_strategies,
     ResourceRequirements: strategies.resource_requirements,
+    RetryPolicy: strategies.retry_policies,
+    ExplainRequest: _questions,
     ServoError: _errors,
 }
+AMOUNTS: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
+    "budget": strategies.budgets,
+    "spent": strategies.budgets,
+    "spent_before": strategies.budgets,
+}
+"""Decimal numbers by unit, whatever type they are a field of."""
+_SIZES = st.integers(0, 2**31 - 1)
 EXCEPTIONS: dict[tuple[type, str], Callable[[], st.SearchStrategy[Any]]] = {
     # The assets of a manifest travel in chunks, beside the request.
     (DeployRequest, "header"): lambda: manifests().map(
         lambda manifest: dataclasses.replace(manifest, assets=())
     ),
+    (CreateRunRequest, "max_parallelism"): lambda: _SIZES,
+    (CreateRunRequest, "timeout_seconds"): lambda: _SIZES,
+    (SetPoolRequest, "name"): strategies.names,
+    (SetPoolRequest, "slots"): lambda: st.none() | _SIZES,
 }

@@ -38,7 +38,16 @@ VALUES: dict[str, Any] = {
     "arco.v1.AssetDependency.require_quality": False,
     "arco.v1.NotNullParameters.min_ratio_ppm": 900_000,
     "arco.v1.AssetDefinition.id": SOME_ULID,
+    "arco.v1.RetryPolicy.jitter_percent": 30,
+    "arco.v1.Scheduling.pools": {"warehouse": 2},
+    "arco.v1.SetPoolRequest.name": "warehouse",
 }
+AMOUNTS = {
+    "budget": {"usd": "1.50"},
+    "spent": {"usd": "0.25", "tokens": "12"},
+    "spent_before": {"usd": "0.20"},
+}
+"""What fields of these names hold, whatever message they are part of."""
 CHECK_TYPES = {"row_count": 1, "not_null": 2, "unique": 3, "freshness": 4, "custom_sql": 5}
 
 
@@ -114,7 +123,7 @@ def _filled_value(field: FieldDescriptor) -> Any:
     if field.full_name in VALUES:
         return VALUES[field.full_name]
     if is_map(field):
-        return {f"{field.name}_key": f"{field.name} value"}
+        return AMOUNTS.get(field.name) or {f"{field.name}_key": f"{field.name} value"}
     value = _single_value(field)
     return [value] if field.is_repeated else value
 
@@ -165,7 +174,8 @@ def any_message(draw: st.DrawFn, descriptor: Descriptor, depth: int = 3) -> Mess
 
 def _any_value(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
     if is_map(field):
-        return st.dictionaries(_TEXT, _TEXT, max_size=3)
+        value = _any_single(field.message_type.fields_by_name["value"], depth)
+        return st.dictionaries(_TEXT, value, max_size=3)
     single = _any_single(field, depth)
     return st.lists(single, max_size=2) if field.is_repeated else single
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -64,14 +64,15 @@ class Caller:
         *,
         key: str = KEY,
         credentials: grpc.ChannelCredentials | None = None,
+        options: Sequence[tuple[str, Any]] = (),
         **identity: str,
     ) -> None:
         self.url = url
         target = url.partition("://")[2]
         self.channel = (
-            grpc.aio.insecure_channel(target)
+            grpc.aio.insecure_channel(target, options)
             if credentials is None
-            else grpc.aio.secure_channel(target, credentials)
+            else grpc.aio.secure_channel(target, credentials, options)
         )
         self.metadata = (
             ("authorization", f"Bearer {key}"),
@@ -140,6 +141,8 @@ class ScriptedWorker:
         caller: How it reaches the control plane.
         outcome: Returns how an attempt ends; `None` leaves it open for ever.
         credit: How many attempts it takes at once.
+        worker_id: Its id; a new one by default.
+        code_version_id: The version of the user code that it announces.
     """
 
     def __init__(
@@ -149,11 +152,13 @@ class ScriptedWorker:
         *,
         credit: int = 4,
         worker_id: str | None = None,
+        code_version_id: str = "",
     ) -> None:
         self.caller = caller
         self.outcome = outcome or succeed
         self.credit = credit
         self.worker_id = worker_id or WorkerId.generate()
+        self.code_version_id = code_version_id
         self.received: list[ServerMessage] = []
         self.dispatches: list[TaskDispatch] = []
         self.outgoing: asyncio.Queue[tuple[WorkerMessage, ...] | None] = asyncio.Queue()
@@ -178,7 +183,12 @@ class ScriptedWorker:
     async def run(self, leases: tuple[Lease, ...] = ()) -> None:
         """Hold a session until the control plane or a cancellation ends it."""
         method = _wire.methods.OPEN_SESSION
-        hello = WorkerHello(worker_id=self.worker_id, slots=self.credit, leases=leases)
+        hello = WorkerHello(
+            worker_id=self.worker_id,
+            code_version_id=self.code_version_id,
+            slots=self.credit,
+            leases=leases,
+        )
         self.send(hello, CreditGrant(attempts=self.credit))
 
         async def requests() -> AsyncIterator[bytes]:

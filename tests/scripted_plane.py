@@ -99,6 +99,11 @@ class ScriptedPlane:
         """Say something to the worker."""
         self._outbox.put_nowait(message)
 
+    def confirm_all_logs(self) -> None:
+        """Confirm the log batches that came, and from now on each that comes."""
+        self.confirm_logs = True
+        self.say(LogReceipt(batches=self._batches))
+
     async def wait_for(
         self, condition: Callable[[], Any], *, timeout: float = 60.0, what: str = "the condition"
     ) -> Any:
@@ -206,6 +211,7 @@ def dispatch_of(
     inputs: tuple[TaskInput, ...] = (),
     timeout_seconds: int = 60,
     config: Mapping[str, str] | None = None,
+    budget: Mapping[str, str] | None = None,
     **definition: Any,
 ) -> TaskDispatch:
     """Make the dispatch of an asset in the namespace ``default``; the token comes later."""
@@ -221,4 +227,5 @@ def dispatch_of(
         partition_key=partition or PartitionKey(),
         inputs=inputs,
         config=config or {},
+        budget=budget or {},
     )

@@ -12,6 +12,7 @@ from servo.types import (
     AssetId,
     AssetKey,
     BackfillId,
+    Backoff,
     Check,
     CheckPhase,
     CheckResult,
@@ -36,6 +37,8 @@ from servo.types import (
     PartitionSet,
     PartitionStrategy,
     ResourceRequirements,
+    RetryCause,
+    RetryPolicy,
     RowCountCheck,
     RunId,
     RunState,
@@ -277,6 +280,24 @@ def io_configs() -> st.SearchStrategy[IoConfig]:
     )
 
 
+def budgets() -> st.SearchStrategy[dict[str, str]]:
+    """Amounts by unit."""
+    whole = st.integers(0, 10**18 - 1).map(str)
+    decimals = st.decimals(0, 10**9, places=6, allow_nan=False).map("{:f}".format)
+    return st.dictionaries(names(), whole | decimals, max_size=3)
+
+
+def retry_policies() -> st.SearchStrategy[RetryPolicy]:
+    """Retry policies."""
+    return st.builds(
+        RetryPolicy,
+        backoff=st.sampled_from(Backoff),
+        max_delay_seconds=st.integers(0, 86_400),
+        jitter_percent=st.integers(0, 100),
+        retry_on=st.lists(st.sampled_from(RetryCause), unique=True, max_size=5).map(tuple),
+    )
+
+
 def execution_policies() -> st.SearchStrategy[ExecutionPolicy]:
     """Execution policies."""
     return st.builds(
@@ -285,6 +306,10 @@ def execution_policies() -> st.SearchStrategy[ExecutionPolicy]:
         retry_delay_seconds=st.integers(0, 86_400),
         timeout_seconds=st.integers(1, 86_400),
         max_parallelism=st.integers(0, 1_000),
+        retry=retry_policies(),
+        priority=st.integers(-100, 100),
+        pools=st.dictionaries(names(), st.integers(1, 100), max_size=3),
+        budget=budgets(),
     )
 
 

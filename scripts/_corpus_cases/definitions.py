@@ -88,6 +88,13 @@ PERIODS: Final = {
     "MONTH": ("2013-01-01", "2013-12-01"),
     "YEAR": ("2013-01-01", "2025-01-01"),
 }
+RETRY_CAUSES: Final = (
+    "USER_CODE",
+    "INFRASTRUCTURE",
+    "TIMEOUT",
+    "DATA_QUALITY",
+    "CONFIGURATION",
+)
 COMPRESSIONS: Final = ("ZSTD", "SNAPPY", "GZIP", "LZ4", "NONE")
 CODE: Final[Json] = {
     "module": "assets.mart",
@@ -115,6 +122,17 @@ ASSET: Final[Json] = {
         "retryDelaySeconds": 60,
         "timeoutSeconds": 3600,
         "maxParallelism": 4,
+        "retry": {
+            "backoff": "BACKOFF_EXPONENTIAL",
+            "maxDelaySeconds": 900,
+            "jitterPercent": 20,
+            "retryOn": [f"RETRY_CAUSE_{cause}" for cause in RETRY_CAUSES],
+        },
+        "scheduling": {
+            "priority": -3,
+            "pools": {"warehouse": 2, "api": 1},
+            "budget": {"usd": "1.50", "tokens": "120000"},
+        },
     },
     "resources": {"cpuMillicores": 1500, "memoryMib": 2048, "ephemeralStorageMib": 512},
     "transformFingerprint": "0d33dcf8d3539eb7",
@@ -237,6 +255,17 @@ DEFINITIONS: Final = (
     *(
         Case(f"dependency-{kind}", "AssetDependency", dependency, dependency["mapping"])
         for kind, dependency in DEPENDENCIES.items()
+    ),
+    Case(
+        "execution-constant-backoff",
+        "ExecutionPolicy",
+        {
+            "maxRetries": 5,
+            "retryDelaySeconds": 30,
+            "timeoutSeconds": 60,
+            "retry": {"backoff": "BACKOFF_CONSTANT", "maxDelaySeconds": 30},
+        },
+        "a retry after the same delay each time, for nothing but what a failure says itself",
     ),
     Case("asset", "AssetDefinition", ASSET, "an asset with every field set"),
     Case("asset-plain", "AssetDefinition", PLAIN_ASSET, "an asset that says no more than it must"),

@@ -22,6 +22,7 @@ from _corpus_cases.case import (
     WORKER_ID,
     Case,
     Json,
+    ulid,
 )
 from _corpus_cases.deployments import DEPLOYMENT, FINGERPRINT
 
@@ -63,6 +64,8 @@ ERROR_CATEGORIES: Final = (
     "PERMISSION",
     "UNKNOWN",
 )
+BUDGET: Final[Json] = {"usd": "12.50", "tokens": "1000000"}
+SPENT: Final[Json] = {"usd": "0.000000001", "tokens": "4711"}
 TASK: Final[Json] = {
     "taskId": TASK_ID,
     "assetKey": EVENTS,
@@ -78,6 +81,9 @@ TASK: Final[Json] = {
     "progress": PROGRESS,
     "materialization": MATERIALIZATION,
     "checks": [CHECK_RESULT],
+    "spent": SPENT,
+    "spentBefore": {"tokens": "4000"},
+    "waiting": "waiting for pool warehouse 4/4",
 }
 COUNTS: Final[Json] = {
     "total": 45,
@@ -108,6 +114,16 @@ RUN: Final[Json] = {
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "tracestate": "vendor=1",
     },
+    "priority": -5,
+    "maxParallelism": 16,
+    "timeoutSeconds": 7200,
+    "budget": BUDGET,
+    "spent": SPENT,
+    "codeVersionId": "git-0123456789ab",
+    "parentRunId": ulid("R2"),
+    "rootRunId": ulid("R3"),
+    "paused": True,
+    "endsAs": "RUN_STATE_TIMED_OUT",
 }
 PLAN: Final[Json] = {
     "assets": [DAILY, EVENTS],
@@ -125,6 +141,11 @@ def event(sequence: int, payload: str, value: Json) -> Json:
     return {"sequence": f"{sequence}", "occurredAt": FINISHED, "runId": RUN_ID, payload: value}
 
 
+POOL_CHANGED: Final[Json] = {
+    "sequence": "9",
+    "occurredAt": FINISHED,
+    "poolChanged": {"name": "warehouse", "slots": 4},
+}
 EVENTS_SEEN: Final[dict[str, Json]] = {
     "deployment-activated": event(1, "deploymentActivated", {"deployment": DEPLOYMENT}),
     "run-created": event(2, "runCreated", {"run": RUN}),
@@ -146,6 +167,21 @@ EVENTS_SEEN: Final[dict[str, Json]] = {
             "checks": [CHECK_RESULT],
         },
     ),
+    "run-cancelling": event(
+        5,
+        "runStateChanged",
+        {
+            "state": "RUN_STATE_CANCELLING",
+            "reason": "it took longer than 2 h",
+            "endsAs": "RUN_STATE_TIMED_OUT",
+        },
+    ),
+    "run-updated": event(6, "runUpdated", {"paused": True, "priority": -5}),
+    "run-updated-to-defaults": event(7, "runUpdated", {}),
+    "task-spent": event(8, "taskSpent", {"index": 1, "attempt": 2, "spent": SPENT}),
+    "pool-changed": POOL_CHANGED,
+    "pool-emptied": POOL_CHANGED | {"poolChanged": {"name": "warehouse", "slots": 0}},
+    "pool-removed": POOL_CHANGED | {"poolChanged": {"name": "warehouse"}},
     "task-progressed": event(0, "taskProgressed", {"index": 1, "attempt": 1, "progress": PROGRESS}),
 }
 LINES: Final[list[Json]] = [
@@ -179,6 +215,39 @@ SELECTIONS: Final[dict[str, Json]] = {
     "range": {"range": {"dimension": "date", "first": "2025-01-01", "last": "2025-01-31"}},
     "all": {"all": True},
 }
+BLOCKERS: Final = (
+    "NONE",
+    "NO_WORKER",
+    "WORKERS_BUSY",
+    "CODE_VERSION",
+    "POOL",
+    "ASSET_LIMIT",
+    "RUN_LIMIT",
+    "TENANT_LIMIT",
+    "PAUSED",
+    "UPSTREAM",
+    "RETRY_WAIT",
+    "EXECUTING",
+    "FAILED",
+    "CANCELLED",
+    "BUDGET",
+    "SUCCEEDED",
+    "NOT_REQUESTED",
+)
+BLOCKER: Final[Json] = {
+    "kind": "BLOCKER_KIND_POOL",
+    "subject": "pool",
+    "subjectId": "warehouse",
+    "message": "waiting for pool warehouse 4/4",
+    "remedy": "wait for a slot, or make it larger: servo pools set warehouse SLOTS",
+    "details": {"used": "4", "slots": "4"},
+}
+EXPLAINED: Final[dict[str, Json]] = {
+    "run": {"runId": RUN_ID},
+    "task": {"taskId": TASK_ID},
+    "asset": {"assetKey": EVENTS, "partitionKey": ONE_DAY},
+}
+POOL: Final[Json] = {"name": "warehouse", "slots": 4, "used": 4, "waiting": 12}
 
 RUNS: Final = (
     Case("run", "Run", RUN | {"tasks": [TASK]}, "a run with every field set"),
@@ -238,8 +307,25 @@ RUNS: Final = (
             "runKey": "nightly-2025-11-21",
             "deploymentId": DEPLOYMENT_ID,
             "config": {"dry_run": "true"},
+            "priority": 10,
+            "maxParallelism": 16,
+            "timeoutSeconds": 7200,
+            "budget": BUDGET,
+            "codeVersionId": "git-0123456789ab",
         },
         "asks for a run",
+    ),
+    *(
+        Case(
+            f"create-run-request-rerun-{scope.lower()}",
+            "CreateRunRequest",
+            {
+                "selection": ["+mart.daily", "not raw.*"],
+                "rerun": {"runId": RUN_ID, "scope": f"RERUN_SCOPE_{scope}"},
+            },
+            "repeats tasks of an earlier run",
+        )
+        for scope in ("UNFINISHED", "ALL")
     ),
     Case("create-run-response", "CreateRunResponse", {"run": RUN, "created": True}, "a new run"),
     Case(
@@ -265,6 +351,54 @@ RUNS: Final = (
         "asks to stop a run",
     ),
     Case("cancel-run-response", "CancelRunResponse", {"run": RUN}, "a run that is being stopped"),
+    Case(
+        "update-run-request",
+        "UpdateRunRequest",
+        {"runId": RUN_ID, "paused": True, "priority": 100},
+        "holds a run",
+    ),
+    Case(
+        "update-run-request-to-defaults",
+        "UpdateRunRequest",
+        {"runId": RUN_ID, "paused": False, "priority": 0},
+        "what is set to its default is not the same as what is left as it is",
+    ),
+    Case("update-run-response", "UpdateRunResponse", {"run": RUN}, "a run that is held"),
+    *(
+        Case(f"explain-request-{target}", "ExplainRequest", value, "asks why it is not done")
+        for target, value in EXPLAINED.items()
+    ),
+    Case(
+        "explain-response",
+        "ExplainResponse",
+        {"chain": [BLOCKER | {"kind": f"BLOCKER_KIND_{kind}"} for kind in BLOCKERS]},
+        "every kind of blocker",
+    ),
+    Case("blocker", "Blocker", BLOCKER, "one link of a chain"),
+    Case(
+        "watch-events-request",
+        "WatchEventsRequest",
+        {"afterSequence": "9000000000", "follow": True},
+        "goes on with the history of a workspace",
+    ),
+    Case(
+        "watch-events-response",
+        "WatchEventsResponse",
+        {"events": [EVENTS_SEEN["deployment-activated"], EVENTS_SEEN["pool-changed"]]},
+        "events of no run",
+    ),
+    Case("pool", "Pool", POOL, "a pool that is full"),
+    Case("list-pools-request", "ListPoolsRequest", {}, "nothing to say"),
+    Case(
+        "list-pools-response",
+        "ListPoolsResponse",
+        {"pools": [POOL, {"name": "zero"}]},
+        "pools, one of which holds everything",
+    ),
+    Case("set-pool-request", "SetPoolRequest", {"name": "warehouse", "slots": 4}, "a size"),
+    Case("set-pool-request-zero", "SetPoolRequest", {"name": "warehouse", "slots": 0}, "no slots"),
+    Case("set-pool-request-remove", "SetPoolRequest", {"name": "warehouse"}, "removes a pool"),
+    Case("set-pool-response", "SetPoolResponse", {"pool": POOL}, "a pool after a change"),
     Case(
         "watch-run-request",
         "WatchRunRequest",

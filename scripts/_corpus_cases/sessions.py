@@ -23,10 +23,15 @@ from _corpus_cases.case import (
     Json,
 )
 from _corpus_cases.definitions import ASSET, DIMENSIONS
-from _corpus_cases.runs import ERROR, LOG_BATCH
+from _corpus_cases.runs import BUDGET, ERROR, LOG_BATCH, SPENT
 
 LEASE: Final[Json] = {"taskId": TASK_ID, "attempt": 1, "token": "7"}
-FINISH: Final[Json] = {"lease": LEASE, "checks": [CHECK_RESULT], "finishedAt": FINISHED}
+FINISH: Final[Json] = {
+    "lease": LEASE,
+    "checks": [CHECK_RESULT],
+    "finishedAt": FINISHED,
+    "spent": SPENT,
+}
 
 FROM_WORKER: Final[dict[str, Json]] = {
     "hello": {
@@ -49,6 +54,7 @@ FROM_WORKER: Final[dict[str, Json]] = {
     "metric": {
         "metric": {"lease": LEASE, "name": "rows_per_second", "value": 2.5, "reportedAt": STARTED}
     },
+    "spent": {"spent": {"lease": LEASE, "spent": SPENT}},
     "log": {"log": LOG_BATCH},
     "finished-succeeded": {
         "finished": FINISH | {"succeeded": {"materialization": MATERIALIZATION}}
@@ -98,6 +104,7 @@ FROM_SERVER: Final[dict[str, Json]] = {
             "traceContext": {
                 "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
             },
+            "budget": BUDGET,
         }
     },
     "cancel": {"cancel": {"lease": LEASE, "reason": "wrong day", "gracePeriod": "0.000001s"}},

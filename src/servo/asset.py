@@ -26,6 +26,7 @@ from servo.types.assets import (
     ExecutionPolicy,
     IoConfig,
     ResourceRequirements,
+    RetryPolicy,
     check_check_names,
 )
 from servo.types.checks import Check
@@ -165,6 +166,9 @@ def asset(
     max_retries: int = 3,
     retry_delay_seconds: int = 60,
     timeout_seconds: int = 3600,
+    max_parallelism: int = 0,
+    retry: RetryPolicy | None = None,
+    pools: Mapping[str, int] | Iterable[str] = (),
     resources: ResourceRequirements | None = None,
     cpu_millicores: int = 1000,
     memory_mib: int = 1024,
@@ -190,6 +194,9 @@ def asset(
     max_retries: int = 3,
     retry_delay_seconds: int = 60,
     timeout_seconds: int = 3600,
+    max_parallelism: int = 0,
+    retry: RetryPolicy | None = None,
+    pools: Mapping[str, int] | Iterable[str] = (),
     resources: ResourceRequirements | None = None,
     cpu_millicores: int = 1000,
     memory_mib: int = 1024,
@@ -211,10 +218,14 @@ def asset(
         tags: Free text by name.
         checks: Checks, each name once.
         io: How the data is written.
-        execution: How attempts are made, instead of the next three.
+        execution: How attempts are made, instead of the next six; a priority and a budget are
+            given here.
         max_retries: Attempts after the first.
         retry_delay_seconds: Pause before the second attempt.
         timeout_seconds: Longest duration of one attempt.
+        max_parallelism: Most partitions worked on at a time; zero for no limit.
+        retry: When another attempt is made, and how the pause grows.
+        pools: Pools that an attempt takes a slot of, or slots by pool.
         resources: What one attempt needs, instead of the next two.
         cpu_millicores: Thousandths of a processor core.
         memory_mib: Memory in MiB.
@@ -236,7 +247,15 @@ def asset(
         tags=text_map(tags or {}, "tags"),
         checks=check_check_names(checks),
         io=_DEFAULT_IO if io is None else check_type(io, IoConfig, "io"),
-        execution=_execution(execution, max_retries, retry_delay_seconds, timeout_seconds),
+        execution=_execution(
+            execution,
+            max_retries=max_retries,
+            retry_delay_seconds=retry_delay_seconds,
+            timeout_seconds=timeout_seconds,
+            max_parallelism=max_parallelism,
+            retry=_DEFAULT_EXECUTION.retry if retry is None else retry,
+            pools=pools or _DEFAULT_EXECUTION.pools,
+        ),
         resources=_resources(resources, cpu_millicores, memory_mib),
         code_version=check_type(code_version, str, "code_version"),
         renamed_from=None if renamed_from is None else _key(renamed_from),
@@ -277,25 +296,13 @@ def _key(value: AssetKey | str) -> AssetKey:
     return value if isinstance(value, AssetKey) else AssetKey.parse(value)
 
 
-def _execution(
-    given: ExecutionPolicy | None, max_retries: int, retry_delay: int, timeout: int
-) -> ExecutionPolicy:
+def _execution(given: ExecutionPolicy | None, **parts: Any) -> ExecutionPolicy:
     default = _DEFAULT_EXECUTION
-    plain = (max_retries, retry_delay, timeout) == (
-        default.max_retries,
-        default.retry_delay_seconds,
-        default.timeout_seconds,
-    )
-    if given is None and plain:
-        return default
+    plain = all(value == getattr(default, name) for name, value in parts.items())
     if given is None:
-        return ExecutionPolicy(
-            max_retries=max_retries, retry_delay_seconds=retry_delay, timeout_seconds=timeout
-        )
+        return default if plain else ExecutionPolicy(**parts)
     if not plain:
-        raise TypeError(
-            "give either execution= or max_retries=, retry_delay_seconds= and timeout_seconds="
-        )
+        raise TypeError(f"give either execution= or {', '.join(f'{name}=' for name in parts)}")
     return check_type(given, ExecutionPolicy, "execution")
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from servo._spending import Account
 from servo.errors import TaskCancelledError
 from servo.types._frozen import FrozenMap
+from servo.types.amounts import Amounts
 from servo.types.ids import RunId, TaskId
 from servo.types.inputs import AssetOut
 from servo.types.partition_keys import PartitionKey
@@ -58,10 +61,12 @@ class AssetContext:
         config: Values that the run was created with.
         trace_context: W3C trace context of the attempt, ``traceparent`` and ``tracestate``; empty
             where nobody traces. Pass it on to what the function calls.
+        account: What the attempt has spent and may spend; without a limit when left out.
         reporter: Where reports go; they are dropped when left out.
     """
 
     __slots__ = (
+        "_account",
         "_log",
         "_reporter",
         "attempt",
@@ -85,6 +90,7 @@ class AssetContext:
         workspace_id: str = "",
         config: Mapping[str, Any] | None = None,
         trace_context: Mapping[str, str] | None = None,
+        account: Account | None = None,
         reporter: Reporter | None = None,
     ) -> None:
         self.partition_key = PartitionKey() if partition_key is None else partition_key
@@ -95,6 +101,7 @@ class AssetContext:
         self.workspace_id = workspace_id
         self.config: Mapping[str, Any] = FrozenMap(config or {})
         self.trace_context: Mapping[str, str] = FrozenMap(trace_context or {})
+        self._account = Account() if account is None else account
         self._reporter = reporter
         self._log: logging.LoggerAdapter[logging.Logger] | None = None
 
@@ -181,6 +188,38 @@ class AssetContext:
             raise ValueError(f"the metric {name!r} must be a finite number, got {value!r}")
         if self._reporter is not None:
             self._reporter.metric(name, value)
+
+    @property
+    def budget(self) -> Amounts:
+        """What this attempt may spend, by unit; a unit that is not there has no limit."""
+        return self._account.budget
+
+    @property
+    def spent(self) -> Amounts:
+        """What this attempt has spent until now, by unit: ``{"usd": "0.75"}``."""
+        return self._account.spent
+
+    def spend(self, unit: str, amount: str | int | Decimal) -> None:
+        """Record that something was spent; that is never taken back.
+
+        What a failed attempt spent counts as well: the task's budget holds for all its attempts
+        together, and a run's for all its tasks.
+
+        Args:
+            unit: What is counted, such as ``usd`` or ``tokens``.
+            amount: How much: ``"0.25"``, a whole number or a ``Decimal``, never a float.
+
+        Raises:
+            BudgetExhaustedError: More is spent now than the attempt may spend. It fails then,
+                also where the error is caught, and is not tried again.
+            TaskCancelledError: The task was asked to stop.
+            TypeError: The amount is a float, which cannot say 0.1, or no number at all.
+            ValueError: The unit is no name, the amount is negative, or a number gets too long.
+        """
+        # First of all: the money is gone, whatever comes of the task.
+        self._account.add(unit, amount)
+        self._check_cancelled()
+        self._account.refuse_overdrawn()
 
     def _check_cancelled(self) -> None:
         if self._reporter is not None and self._reporter.check_cancelled():

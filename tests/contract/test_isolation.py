@@ -29,8 +29,10 @@ from servo._wire.table import row_of
 from servo.controlplane.serve import ControlPlane
 from servo.types import AssetKey
 from servo.types.access import ListKeysRequest, RevokeKeyRequest, Role
+from servo.types.blockers import ExplainRequest
 from servo.types.logs import LogBatch, LogLine, LogStream
 from servo.types.manifests import ManifestContents
+from servo.types.pools import ListPoolsRequest, SetPoolRequest
 from servo.types.requests import (
     CancelRunRequest,
     CreateRunRequest,
@@ -46,7 +48,10 @@ from servo.types.requests import (
     ListRunsRequest,
     ReadChunksRequest,
     ReadLogsRequest,
+    Rerun,
+    UpdateRunRequest,
     UploadChunksRequest,
+    WatchEventsRequest,
     WatchRunRequest,
 )
 from servo.types.sessions import (
@@ -73,6 +78,7 @@ class Things:
     deployment_id: str
     asset: str
     run_key: str
+    pool: str
     key_id: str
     fingerprint: str
     digest: bytes
@@ -141,11 +147,21 @@ PROBES: dict[str, dict[str, Callable[[Things], Any]]] = {
         "selection": lambda of: CreateRunRequest(selection=(of.asset,)),
         # A run that is made has ids of its own; so this one cannot be made, for another reason.
         "run_key": lambda of: CreateRunRequest(selection=("none.such",), run_key=of.run_key),
+        "rerun": lambda of: CreateRunRequest(selection=(), rerun=Rerun(run_id=of.run_id)),
     },
     methods.GET_RUN.path: {"run_id": lambda of: GetRunRequest(run_id=of.run_id)},
     methods.LIST_RUNS.path: {"page_token": lambda of: ListRunsRequest(page_token=of.run_id)},
     methods.CANCEL_RUN.path: {"run_id": lambda of: CancelRunRequest(run_id=of.run_id)},
+    methods.UPDATE_RUN.path: {
+        "run_id": lambda of: UpdateRunRequest(run_id=of.run_id, paused=True, priority=7),
+    },
+    methods.EXPLAIN.path: {
+        "run_id": lambda of: ExplainRequest(run_id=of.run_id),
+        "task_id": lambda of: ExplainRequest(task_id=of.task_id),
+        "asset_key": lambda of: ExplainRequest(asset_key=AssetKey.parse(of.asset)),
+    },
     methods.WATCH_RUN.path: {"run_id": lambda of: WatchRunRequest(run_id=of.run_id)},
+    methods.WATCH_EVENTS.path: {},
     methods.LIST_ASSETS.path: {
         "selection": lambda of: ListAssetsRequest(selection=(of.asset,)),
     },
@@ -160,6 +176,9 @@ PROBES: dict[str, dict[str, Callable[[Things], Any]]] = {
         "task": lambda of: ReadLogsRequest(run_id=OWN_RUN[0], task=of.task_id),
     },
     methods.GET_SERVER_INFO.path: {},
+    methods.LIST_POOLS.path: {},
+    # Set, a pool is one's own; so it is removed, which is done when there is none.
+    methods.SET_POOL.path: {"name": lambda of: SetPoolRequest(name=of.pool)},
     methods.CREATE_KEY.path: {},
     methods.LIST_KEYS.path: {},
     methods.REVOKE_KEY.path: {"key_id": lambda of: RevokeKeyRequest(key_id=of.key_id)},
@@ -180,9 +199,12 @@ HARMLESS: dict[str, dict[str, str]] = {
     methods.CREATE_RUN.path: {
         "partitions": "values of the caller's own dimensions",
         "config": "what the caller's own functions see",
+        "budget": "amounts",
+        "code_version_id": "a version of the caller's own code",
     },
     methods.GET_RUN.path: {"page_token": "a position in the tasks of one run"},
     methods.CANCEL_RUN.path: {"reason": "for people"},
+    methods.EXPLAIN.path: {"partition_key": "a value of the asset's dimensions"},
     methods.LIST_ASSETS.path: {"page_token": "a position in the caller's own assets"},
     methods.LIST_MATERIALIZATIONS.path: {
         "partition_key": "a value of the asset's dimensions",
@@ -225,6 +247,8 @@ class World:
         owner = Caller(self.admin.url, tenant_id=tenant)
         definition = asset(name)
         deployed = (await owner.deploy([definition])).deployment
+        pool = f"{tenant:_<12}"
+        await owner.call(methods.SET_POOL, SetPoolRequest(name=pool, slots=3))
         worker = ScriptedWorker(owner)
         async with at_work(worker):
             run_key = f"{tenant:-<12}"
@@ -243,6 +267,7 @@ class World:
             deployment_id=deployed.deployment_id,
             asset=name,
             run_key=run_key,
+            pool=pool,
             key_id=key.key_id,
             fingerprint=deployed.content_fingerprint,
             digest=hashlib.sha256(chunk).digest(),
@@ -321,6 +346,7 @@ def missing(draw: st.DrawFn, like: Things) -> Things:
         deployment_id=draw(other_ulid(like.deployment_id)),
         asset=name,
         run_key=draw(st.text(lower, min_size=12, max_size=12)),
+        pool=draw(st.text(lower, min_size=12, max_size=12)),
         key_id=draw(st.text(lower, min_size=8, max_size=8)),
         fingerprint=draw(st.binary(min_size=32, max_size=32)).hex(),
         digest=hashlib.sha256(chunk).digest(),
@@ -377,6 +403,8 @@ LISTS: dict[str, Any] = {
     methods.LIST_DEPLOYMENTS.path: ListDeploymentsRequest(page_size=1000),
     methods.LIST_ASSETS.path: ListAssetsRequest(page_size=1000),
     methods.LIST_KEYS.path: ListKeysRequest(page_size=1000),
+    methods.LIST_POOLS.path: ListPoolsRequest(),
+    methods.WATCH_EVENTS.path: WatchEventsRequest(),
     methods.LIST_MATERIALIZATIONS.path: ListMaterializationsRequest(
         key=AssetKey("stock", "apples"), page_size=1000
     ),
@@ -384,7 +412,8 @@ LISTS: dict[str, Any] = {
 
 
 def test_every_rpc_that_lists_is_listed() -> None:
-    assert LISTS.keys() == {path for path, method in METHODS.items() if "/List" in path}
+    lists = {path for path, method in METHODS.items() if "/List" in path}
+    assert LISTS.keys() == lists | {methods.WATCH_EVENTS.path}
 
 
 @pytest.mark.parametrize("path", LISTS)
@@ -392,7 +421,7 @@ def test_a_list_has_everything_of_ones_own_and_nothing_of_others(tmp_path: Path,
     with world(tmp_path) as (found, runner):
         answer = b"".join(runner.run(found.ask(path, LISTS[path])))
         own, theirs = (
-            {one.run_id, one.deployment_id, one.asset.split(".")[1], one.key_id}
+            {one.run_id, one.deployment_id, one.asset.split(".")[1], one.key_id, one.pool}
             for one in (found.own, found.theirs)
         )
         assert any(name.encode() in answer for name in own)
@@ -441,9 +470,7 @@ def test_what_others_log_does_not_show_in_ones_own_cursors(tmp_path: Path) -> No
 @pytest.mark.parametrize("busy", ["creating", "deploying"])
 def test_nobody_waits_for_what_others_do(tmp_path: Path, busy: str) -> None:
     async def test(found: World) -> None:
-        plane = found.served._plane
-        assert plane is not None
-        theirs = await plane.workspace("globex", "default")
+        theirs = await found.served._current.plane.workspace("globex", "default")
         async with getattr(theirs, busy), asyncio.timeout(20):
             await found.mine.create_run("*")
             await found.mine.deploy([asset("stock.pears")])

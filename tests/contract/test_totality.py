@@ -30,6 +30,7 @@ PART_OF: dict[str, str] = {
     "FreshnessParameters": "Check",
     "CustomSqlParameters": "Check",
     "ErrorCause": "ErrorDetail",
+    "Scheduling": "ExecutionPolicy",
 }
 
 # Fields that are written out although they were not set: parts that are always there, and values
@@ -56,6 +57,7 @@ MADE_EXPLICIT = {
     "Run.counts",
     "ServerWelcome.heartbeat_interval",
     "ServerWelcome.lease_length",
+    "SetPoolResponse.pool",
     "Task.partition_key",
     "TaskDispatch.partition_key",
     "TaskInput.partitioning",
@@ -67,6 +69,7 @@ MADE_EXPLICIT = {
             "AttemptFinished",
             "AttemptMetric",
             "AttemptProgressed",
+            "AttemptSpent",
             "AttemptStarted",
             "CancelTask",
             "DispatchReceived",

@@ -52,6 +52,13 @@ def test_importing_servo_loads_few_modules_and_no_heavy_one(tmp_path: Path) -> N
     assert found["every name of servo: heavy modules among them"]["ok"]
 
 
+@pytest.mark.slow
+def test_runs_survive_a_storm(tmp_path: Path) -> None:
+    found = measured("chaos", tmp_path)
+    assert found["kills of the control plane, all survived"]["median"] == 30
+    assert found["runs that came to their end"]["median"] >= 4
+
+
 def test_building_a_manifest_is_measured_beside_executing_its_files(tmp_path: Path) -> None:
     found = measured("manifest", tmp_path)
     built = found["servo-gen manifest, 500 assets in 100 files: built again"]
@@ -68,6 +75,78 @@ def test_tasks_are_run_durably_by_a_control_plane_and_a_worker(tmp_path: Path) -
     assert few["unit"] == "ms/task"
     assert few["median"] > 0
     assert found["ten times the tasks: 1,000"]["beside"] == "100 tasks"
+    shared = found["PostgreSQL, 100 tasks, durable, from CreateRun to the terminal event"]
+    assert shared["median"] > 0
+    assert shared["limit"] == 3
+
+
+@pytest.mark.slow
+def test_an_event_is_timed_from_its_commit_to_its_watcher_and_a_task_until_it_starts(
+    tmp_path: Path,
+) -> None:
+    found = measured("latency", tmp_path)
+    watched = found["an event's time to its arrival at who watches, commit and all: p99"]
+    assert watched["note"].startswith("70 of them")  # seven events in each of ten runs
+    assert watched["median"] > 0
+    started = found["ready to started, on an idle worker: p95"]
+    assert started["note"].startswith("10 of them")
+    assert started["median"] > 0
+
+
+@pytest.mark.slow
+def test_idle_workers_join_on_connections_of_their_own(tmp_path: Path) -> None:
+    found = measured("idle", tmp_path)
+    one = found["the control plane with 100 idle workers, each on a connection of its own"]
+    assert one["limit"] == 2
+    assert 0 <= one["median"] < 100
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_control_plane_is_followed_over_many_events(tmp_path: Path) -> None:
+    found = measured("soak", tmp_path)
+    slope = next(one for what, one in found.items() if "slope" in what)
+    # 100 tasks have four events each, and their run has three.
+    assert slope["what"].endswith("of 2,015 events")
+    assert slope["limit"] == 1
+    after = found["memory of the control plane after 2,015 events"]
+    assert after["median"] > 10
+
+
+@pytest.mark.slow
+def test_a_long_chain_is_selected_and_run_and_left_behind(tmp_path: Path) -> None:
+    found = measured("history", tmp_path)
+    assert found["a chain of 200 tasks: from CreateRun to the last event"]["median"] > 0
+    for title in ("2 runs of 100 tasks", "a chain of 200 tasks"):
+        before = found[f"memory of the control plane with {title} behind it"]
+        again = found[f"memory of the control plane with {title} behind it, started again"]
+        assert before["limit"] == again["limit"] == 300
+        assert before["median"] > 10 < again["median"]
+
+
+@pytest.mark.slow
+def test_both_databases_are_read_while_runs_go_on(tmp_path: Path) -> None:
+    found = measured("rows", tmp_path)
+    for kind in ("SQLite", "PostgreSQL"):
+        title = f"{kind}, 2,000 tasks, runs going on: "
+        looks = {what.removeprefix(title) for what in found if what.startswith(title)}
+        assert {
+            "ListRuns, the newest 100: p95",
+            "GetRun with 100 of 1,000 tasks: p95",
+            "ListMaterializations, 100 current partitions: p95",
+            "GetAsset (asset show): p95",
+        } <= looks
+    assert all(one["limit"] == 50 and one["median"] > 0 for one in found.values())
+
+
+def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(measure: ModuleType) -> None:
+    values = [float(value) for value in range(100, 0, -1)]
+    assert measure.percentile(values, 95) == 95.0
+    assert measure.percentile(values, 99) == 99.0
+    assert measure.percentile([3.0], 99) == 3.0
+
+
+def test_a_slope_is_that_of_the_line_that_fits_best(measure: ModuleType) -> None:
+    assert measure.slope([(0, 10), (10, 31), (20, 49), (30, 70)]) == pytest.approx(1.98)
 
 
 def test_calls_are_measured_beside_grpcio_alone(tmp_path: Path) -> None:

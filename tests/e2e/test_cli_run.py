@@ -202,6 +202,21 @@ def test_a_killed_control_plane_goes_on_with_the_run(project: ServoProject) -> N
     assert [task["state"] for task in run["tasks"]] == ["TASK_STATE_SUCCEEDED"]
 
 
+def test_a_command_that_follows_a_run_survives_that_the_control_plane_is_killed(
+    project: ServoProject,
+) -> None:
+    project.write("assets/shop.py", SLOW.replace("range(600)", "range(30)"))
+    project.environ["SERVO_LEASE_SECONDS"] = "2"
+    running = project.start("run", "raw.slow", "--json")
+    wait_until((project.root / "started").exists, "the task starts")
+    killed = project.server
+    assert killed is not None
+    os.kill(killed["pid"], signal.SIGKILL)
+    done = project.finish(running)
+    assert done.code == 0, f"{done}\n{project.host_log}"
+    assert done.json["state"] == "RUN_STATE_SUCCEEDED"
+
+
 def test_a_killed_worker_is_replaced_and_its_task_made_again(project: ServoProject) -> None:
     project.write("assets/shop.py", SLOW.replace("range(600)", "range(20)"))
     project.environ["SERVO_LEASE_SECONDS"] = "1"

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -33,11 +34,18 @@ from hostile_kit import (
     stream,
 )
 from servo import _wire, errors
-from servo.client import Client, Tls
+from servo._wire import methods
+from servo.client import AsyncClient, Client, Tls
 from servo.types.events import Event, RunStateChanged
 from servo.types.records import Run
-from servo.types.requests import GetRunResponse, GetServerInfoResponse, WatchRunResponse
+from servo.types.requests import (
+    GetRunResponse,
+    GetServerInfoResponse,
+    WatchRunRequest,
+    WatchRunResponse,
+)
 from servo.types.runs import RunState
+from servo.types.sessions import OpenSessionRequest
 from tls_kit import Authority
 
 ROOT = Path(__file__).parents[2]
@@ -138,6 +146,70 @@ def test_a_server_that_sends_a_byte_now_and_then_ends_with_the_deadline(mode: Mo
         error = failure(mode, f"http://127.0.0.1:{port}", timeout=0.5)
     assert isinstance(error, errors.DeadlineError)
     assert time.monotonic() - began < 3
+
+
+def dripping_headers(connection: Any) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nx-padding: ")
+    for _ in range(200):
+        connection.sendall(b"x")
+        time.sleep(0.05)
+
+
+@modes
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_headers_that_drip_in_end_with_the_deadline(mode: Mode, tls: bool, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority.server_cert, authority.server_key)
+
+    def drip(connection: Any) -> None:
+        with context.wrap_socket(connection, server_side=True) if tls else connection as ours:
+            dripping_headers(ours)
+
+    began = time.monotonic()
+    with hostile(drip) as port:
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        error = failure(mode, url, timeout=0.5, tls=Tls(ca=authority.ca))
+    assert isinstance(error, errors.DeadlineError)
+    assert "within 0.5 s" in str(error)
+    assert time.monotonic() - began < 5
+
+
+@modes
+def test_headers_of_a_stream_that_drip_in_end_with_the_limit_of_an_interceptor(mode: Mode) -> None:
+    def hurry(call: Any, proceed: Any) -> Any:
+        call.shorten(0.5)
+        return proceed(call)
+
+    began = time.monotonic()
+    with hostile(dripping_headers) as port, pytest.raises(errors.DeadlineError):
+        call(
+            mode,
+            f"http://127.0.0.1:{port}",
+            lambda c: c._calls.stream(methods.WATCH_RUN, WatchRunRequest(run_id="r")),
+            interceptors=[hurry],
+            retries=0,
+        )
+    assert time.monotonic() - began < 5
+
+
+@modes
+def test_one_slow_call_leaves_the_next_one_its_time(mode: Mode, script: Script) -> None:
+    script.answers["GetServerInfo"] = lambda _: INFO
+
+    def twice(client: Any) -> Any:
+        client.with_options(timeout=0.2).server.info()
+        time.sleep(0.3)
+        return client.server.info()
+
+    async def twice_async(client: Any) -> Any:
+        await client.with_options(timeout=0.2).server.info()
+        await asyncio.sleep(0.3)
+        return await client.server.info()
+
+    do = twice if mode == "sync" else twice_async
+    assert call(mode, script.http_url, do, timeout=30, retries=0) == INFO
 
 
 @modes
@@ -454,6 +526,7 @@ def test_a_limit_is_sent_as_a_length_of_time(mode: Mode, wire: Wire, script: Scr
     (found,) = script.headers
     if wire == "http":
         assert 6_000 < int(found["connect-timeout-ms"]) <= 7_000
+    del found["x-servo-request-id"]  # chance may end it like a point in time
     assert not any("T" in value and value.endswith("Z") for value in found.values())
 
 
@@ -652,3 +725,54 @@ def test_a_key_with_a_line_break_is_refused_and_not_shown(
 def test_every_hostile_server_is_a_behaviour() -> None:
     servers: list[Behave] = [hang, garbage, hang_up, http(b""), http2(200, "text/html")]
     assert all(map(callable, servers))
+
+
+# -- a client that is closed while others use it ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wire", "kind"),
+    [
+        ("grpc", "unary"),
+        ("grpc", "server"),
+        ("grpc", "both"),
+        ("http", "unary"),
+        ("http", "server"),
+    ],
+)
+def test_closing_a_client_fails_its_calls_and_cancels_no_task(
+    wire: Wire, kind: str, script: Script
+) -> None:
+    async def silence(_: Any) -> Any:
+        await asyncio.sleep(30)
+
+    async def silent_stream(_: Any) -> Any:
+        await asyncio.sleep(30)
+        yield None
+
+    script.answers |= {
+        "GetServerInfo": silence, "WatchRun": silent_stream, "OpenSession": silent_stream
+    }  # fmt: skip
+
+    async def requests() -> AsyncIterator[OpenSessionRequest]:
+        yield OpenSessionRequest(messages=())
+        await asyncio.sleep(60)
+
+    async def use(client: AsyncClient) -> Any:
+        if kind == "unary":
+            return await client.server.info()
+        if kind == "both":
+            return [answer async for answer in client.workers.open_session(requests())]
+        return [event async for event in client.runs.watch("r")]
+
+    async def close() -> None:
+        client = AsyncClient(script.url(wire), api_key=KEY)
+        using = asyncio.create_task(use(client))
+        async with asyncio.timeout(30):
+            while not script.headers:
+                await asyncio.sleep(0.01)
+        await client.close()
+        with pytest.raises((errors.ConfigurationError, errors.UnavailableError)):
+            await asyncio.wait_for(using, 30)
+
+    asyncio.run(close())

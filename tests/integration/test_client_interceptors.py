@@ -1,4 +1,17 @@
-"""Every interceptor, in both clients, over both transports, for answers and for streams."""
+"""Every interceptor, in both clients, over both transports, for answers and for streams.
+
+A test with ``ways`` runs in every combination; the others say with which ones they run, and here is
+why not with all:
+
+- Over HTTP there is no stream of both sides: HTTP/1.1 cannot carry one, and the client says so
+  (``test_a_stream_of_both_sides_over_http_is_refused``).
+- A timeout of the caller bounds calls with one answer. How long a stream lasts is not known: only
+  an interceptor bounds one, and what both sides say is bounded in its opening alone.
+- A stream of both sides is repeated by nothing that the contract has today, so repetition is tested
+  with the calls that are (``repeated``), and the rule for it with a row of its own.
+- A client that is asked twice, or by threads, is asked for one answer: what is shared between calls
+  does not know of shapes.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +19,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,18 +34,25 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from client_kit import KEY, Mode, Script, Wire, call, own_clock, scripted_plane
 from servo import errors
-from servo._wire import methods
+from servo._wire import Method, methods
 from servo.client import INTERCEPTOR_ORDER, AsyncClient, Client, Retries, TokenFile, _tracing
 from servo.types.events import Event, RunStateChanged
 from servo.types.ids import Ulid
 from servo.types.records import Run
 from servo.types.requests import (
     CreateRunResponse,
+    GetServerInfoRequest,
     GetServerInfoResponse,
     WatchRunRequest,
     WatchRunResponse,
 )
 from servo.types.runs import RunState
+from servo.types.sessions import (
+    CreditGrant,
+    LogReceipt,
+    OpenSessionRequest,
+    OpenSessionResponse,
+)
 
 INFO = GetServerInfoResponse(servo_version="1", ready=True)
 QUICK = Retries(first=0.01)
@@ -52,6 +72,8 @@ def event(sequence: int, state: RunState = RunState.RUNNING) -> WatchRunResponse
 
 
 EVENTS = [event(1), event(2, RunState.SUCCEEDED)]
+HEARD = [OpenSessionResponse(messages=(LogReceipt(batches=number),)) for number in (1, 2)]
+SAID = [OpenSessionRequest(messages=(CreditGrant(attempts=number),)) for number in (1, 2)]
 
 
 @dataclass(frozen=True)
@@ -67,12 +89,17 @@ class Way:
 
     @property
     def rpc(self) -> str:
-        return "GetServerInfo" if self.kind == "unary" else "WatchRun"
+        return {"unary": "GetServerInfo", "server": "WatchRun", "both": "OpenSession"}[self.kind]
 
     @property
     def answer(self) -> Any:
         """What a script answers with, and what comes back of it."""
-        return INFO if self.kind == "unary" else EVENTS
+        return {"unary": INFO, "server": EVENTS, "both": HEARD}[self.kind]
+
+    @property
+    def attempts(self) -> int:
+        """How often a call is made that keeps failing."""
+        return 1 if self.kind == "both" else 3
 
     def __call__(self, script: Script, **options: Any) -> Any:
         """Make the call; the answer of a scripted one by default."""
@@ -82,17 +109,38 @@ class Way:
     def do(self, client: Any) -> Any:
         if self.kind == "unary":
             return client.server.info()
+        if self.kind == "both":
+            return exchange(client, self.mode, iter(SAID))
         # Without the verb's own patience: that one opens a stream again by itself.
         return client._calls.stream(methods.WATCH_RUN, WatchRunRequest(run_id="r"))
+
+
+async def in_async(items: Iterator[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
+
+
+def exchange(
+    client: Any,
+    mode: Mode,
+    requests: Iterator[OpenSessionRequest],
+    method: Method[Any, Any] = methods.OPEN_SESSION,
+    **options: Any,
+) -> Any:
+    """Call a stream of both sides. The verb's caller comes back by itself; this one does not."""
+    said = requests if mode == "sync" else in_async(requests)
+    return client._calls.exchange(method, said, **options)
 
 
 WAYS = [
     Way(mode, wire, kind)
     for mode in ("sync", "async")
     for wire in ("grpc", "http")
-    for kind in ("unary", "stream")
+    for kind in ("unary", "server", "both")
+    if (wire, kind) != ("http", "both")
 ]
 ways = pytest.mark.parametrize("way", WAYS, ids=str)
+repeated = pytest.mark.parametrize("way", [way for way in WAYS if way.attempts > 1], ids=str)
 modes = pytest.mark.parametrize("mode", ["sync", "async"])
 wires = pytest.mark.parametrize("wire", ["grpc", "http"])
 
@@ -146,6 +194,52 @@ def test_the_chain_of_both_clients_has_the_published_order(script: Script) -> No
     for client in clients:
         assert tuple(step.name for step in client._calls.steps) == INTERCEPTOR_ORDER
     clients[0].close()
+
+
+class Noting:
+    """An interceptor of the client, which is written down when a call comes to it."""
+
+    def __init__(self, step: Any, seen: list[str]) -> None:
+        self.name = step.name
+        self._step = step
+        self._seen = seen
+
+    def bind_unary(self, proceed: Any) -> Any:
+        return self._noting(self._step.bind_unary(proceed))
+
+    def bind_stream(self, proceed: Any) -> Any:
+        return self._noting(self._step.bind_stream(proceed))
+
+    def _noting(self, bound: Any) -> Any:
+        def handle(call: Any) -> Any:
+            self._seen.append(self.name)
+            return bound(call)
+
+        return handle
+
+
+@ways
+def test_a_call_passes_the_interceptors_in_the_published_order(way: Way, script: Script) -> None:
+    seen: list[str] = []
+
+    def do(client: Any) -> Any:
+        known = client._calls
+        client._calls = noted = type(known)(
+            client._transport,
+            [Noting(step, seen) for step in known.steps],
+            url=client._url,
+            address=client._address,
+            metadata=client._metadata,
+            limits=client._limits,
+            clock=client._clock,
+        )
+        if way.kind == "unary":
+            return noted.unary(methods.GET_SERVER_INFO, GetServerInfoRequest())
+        return way.do(client)
+
+    script.answers[way.rpc] = lambda _: way.answer
+    assert call(way.mode, script.url(way.wire), do) == way.answer
+    assert tuple(seen) == INTERCEPTOR_ORDER
 
 
 @ways
@@ -238,8 +332,10 @@ def test_all_attempts_of_a_call_have_one_ulid(
     with pytest.raises(errors.UnavailableError) as caught:
         way(script, retries=QUICK)
     sent = [found["x-servo-request-id"] for found in script.headers]
-    assert sent == [caught.value.request_id] * 3
+    assert sent == [caught.value.request_id] * way.attempts
     assert Ulid(sent[0]) == sent[0]
+    if way.attempts == 1:
+        return
     assert {getattr(record, "request_id", None) for record in caplog.records} == {sent[0]}
     assert sent[0] in caplog.text
 
@@ -296,14 +392,12 @@ def test_one_client_takes_every_new_key_of_a_file(
     assert sent == ["Bearer old", f"Bearer {KEY}"]
 
 
-@wires
-@pytest.mark.parametrize("kind", ["unary", "stream"])
-def test_an_async_provider_is_waited_for(wire: Wire, kind: str, script: Script) -> None:
+@pytest.mark.parametrize("way", [way for way in WAYS if way.mode == "async"], ids=str)
+def test_an_async_provider_is_waited_for(way: Way, script: Script) -> None:
     async def provider() -> str:
         await asyncio.sleep(0)
         return KEY
 
-    way = Way("async", wire, kind)
     assert way(script, api_key=provider) == way.answer
 
 
@@ -461,7 +555,7 @@ def test_planning_has_more_time_unless_somebody_asked_for_less(mode: Mode, scrip
 # -- retry ----------------------------------------------------------------------------------
 
 
-@ways
+@repeated
 def test_a_call_that_does_no_harm_twice_is_repeated(way: Way, script: Script) -> None:
     script.answers[way.rpc] = failing(2, way.answer, unavailable)
     assert way(script, retries=QUICK) == way.answer
@@ -469,11 +563,11 @@ def test_a_call_that_does_no_harm_twice_is_repeated(way: Way, script: Script) ->
 
 
 @ways
-def test_after_three_attempts_the_error_is_the_servers(way: Way, script: Script) -> None:
+def test_after_the_last_attempt_the_error_is_the_servers(way: Way, script: Script) -> None:
     script.answers[way.rpc] = failing(9, way.answer, unavailable)
     with pytest.raises(errors.UnavailableError, match="being restarted") as caught:
         way(script, retries=QUICK)
-    assert caught.value.attempts == len(script.headers) == 3
+    assert caught.value.attempts == len(script.headers) == way.attempts
 
 
 @ways
@@ -502,18 +596,13 @@ def test_a_run_is_created_again_only_with_a_key(mode: Mode, wire: Wire, script: 
     assert len(script.headers) == 3
 
 
-@ways
+@pytest.mark.parametrize("way", [way for way in WAYS if way.kind != "unary"], ids=str)
 def test_a_stream_is_not_repeated_after_its_first_message(way: Way, script: Script) -> None:
-    if way.kind == "unary":
-        script.answers[way.rpc] = failing(1, way.answer, unavailable)
-        assert way(script, retries=QUICK) == way.answer
-        return
-
     def answer(_: Any) -> Iterator[Any]:
-        yield EVENTS[0]
+        yield way.answer[0]
         raise unavailable()
 
-    script.answers["WatchRun"] = answer
+    script.answers[way.rpc] = answer
     with pytest.raises(errors.UnavailableError) as caught:
         way(script, retries=QUICK)
     assert caught.value.attempts == len(script.headers) == 1
@@ -534,7 +623,7 @@ def test_a_watch_goes_on_after_the_last_event(mode: Mode, wire: Wire, script: Sc
     assert [request.after_sequence for _, request in script.requests] == [0, 1]
 
 
-@ways
+@repeated
 def test_a_pause_that_the_server_asks_for_is_kept(way: Way, script: Script) -> None:
     script.answers[way.rpc] = failing(
         1, way.answer, lambda: errors.RateLimitedError("too many calls", retry_after=0.7)
@@ -639,6 +728,20 @@ def test_the_server_continues_the_trace_of_the_caller(
 
 
 @ways
+def test_an_attempt_that_fails_has_a_span_that_says_so(
+    way: Way, script: Script, spans: InMemorySpanExporter
+) -> None:
+    script.answers[way.rpc] = failing(9, way.answer, lambda: errors.NotFoundError("no run 'r'"))
+    with pytest.raises(errors.NotFoundError):
+        way(script)
+    (failed,) = spans.get_finished_spans()
+    assert not failed.status.is_ok
+    assert failed.attributes is not None
+    assert failed.attributes["error.type"] == "NOT_FOUND"
+    assert failed.attributes["rpc.response.status_code"] == "NOT_FOUND"
+
+
+@repeated
 def test_each_attempt_has_a_span(way: Way, script: Script, spans: InMemorySpanExporter) -> None:
     script.answers[way.rpc] = failing(1, way.answer, unavailable)
     way(script, retries=QUICK)
@@ -711,7 +814,8 @@ class AsyncTagging:
 @ways
 def test_an_interceptor_changes_what_is_sent_and_what_comes_back(way: Way, script: Script) -> None:
     found = way(script, interceptors=[Tagging() if way.mode == "sync" else AsyncTagging()])
-    expected = ("seen", INFO) if way.kind == "unary" else [("seen", one) for one in EVENTS]
+    plain = way.answer
+    expected = ("seen", plain) if way.kind == "unary" else [("seen", one) for one in plain]
     assert found == expected
     assert script.headers[0]["x-tag"] == "1"
 
@@ -782,3 +886,310 @@ def test_an_error_that_only_passes_an_interceptor_is_not_blamed_on_it(
 def test_what_is_no_interceptor_is_refused(mode: Mode, script: Script) -> None:
     with pytest.raises(errors.ConfigurationError, match="is no interceptor"):
         call(mode, script.grpc_url, lambda c: c.server.info(), interceptors=[object()])
+
+
+# -- streams of both sides ------------------------------------------------------------------
+
+
+@modes
+def test_a_stream_of_both_sides_over_http_is_refused(mode: Mode, script: Script) -> None:
+    with pytest.raises(errors.ConfigurationError, match="use the grpc:// or grpcs://") as caught:
+        call(mode, script.http_url, lambda c: exchange(c, mode, iter(SAID)))
+    assert caught.value.code == "GRPC_ONLY"
+    assert caught.value.request_id
+    assert script.headers == []
+
+
+async def echo(requests: AsyncIterator[OpenSessionRequest]) -> AsyncIterator[OpenSessionResponse]:
+    async for request in requests:
+        (grant,) = request.messages
+        assert isinstance(grant, CreditGrant)
+        yield OpenSessionResponse(messages=(LogReceipt(batches=grant.attempts),))
+
+
+def received(answer: OpenSessionResponse) -> int:
+    (receipt,) = answer.messages
+    assert isinstance(receipt, LogReceipt)
+    return receipt.batches
+
+
+@modes
+def test_both_sides_talk_at_the_same_time(mode: Mode, script: Script) -> None:
+    script.answers["OpenSession"] = echo
+    heard: list[int] = []
+
+    def alternate() -> Iterator[OpenSessionRequest]:
+        # The next request is only there when the last one was answered.
+        for number in (1, 2, 3):
+            while len(heard) < number - 1:
+                time.sleep(0.001)
+            yield OpenSessionRequest(messages=(CreditGrant(attempts=number),))
+
+    async def alternate_async() -> AsyncIterator[OpenSessionRequest]:
+        for number in (1, 2, 3):
+            while len(heard) < number - 1:
+                await asyncio.sleep(0.001)
+            yield OpenSessionRequest(messages=(CreditGrant(attempts=number),))
+
+    def listen(client: Any) -> Any:
+        for answer in client._calls.exchange(methods.OPEN_SESSION, alternate()):
+            heard.append(received(answer))
+
+    async def listen_async(client: Any) -> Any:
+        async for answer in client._calls.exchange(methods.OPEN_SESSION, alternate_async()):
+            heard.append(received(answer))
+
+    call(mode, script.grpc_url, listen if mode == "sync" else listen_async)
+    assert heard == [1, 2, 3]
+
+
+@modes
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("region"),
+        TimeoutError("nothing to say"),
+        errors.UnavailableError("the store of the caller is gone"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_the_requests_is_raised_where_the_answers_are_read(
+    mode: Mode, error: Exception, script: Script, caplog: pytest.LogCaptureFixture
+) -> None:
+    script.answers["OpenSession"] = echo
+
+    def requests() -> Iterator[OpenSessionRequest]:
+        yield SAID[0]
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        call(mode, script.grpc_url, lambda c: exchange(c, mode, requests()))
+    assert caught.value is error
+    assert "Traceback" not in caplog.text
+
+
+@modes
+def test_a_request_that_cannot_be_sent_says_so(mode: Mode, script: Script) -> None:
+    script.answers["OpenSession"] = echo
+    too_many = OpenSessionRequest(messages=(CreditGrant(attempts=2**40),))
+    with pytest.raises(errors.InvalidArgumentError, match="cannot be sent") as caught:
+        call(mode, script.grpc_url, lambda c: exchange(c, mode, iter([SAID[0], too_many])))
+    assert caught.value.request_id
+
+
+async def opened_late(_: Any) -> AsyncIterator[OpenSessionResponse]:
+    await asyncio.sleep(30)
+    yield HEARD[0]
+
+
+async def opened_at_once(_: Any) -> AsyncIterator[OpenSessionResponse]:
+    yield HEARD[0]
+    await asyncio.sleep(1)
+    yield HEARD[1]
+
+
+@modes
+def test_a_limit_bounds_the_opening(mode: Mode, script: Script) -> None:
+    script.answers["OpenSession"] = opened_late
+    began = time.monotonic()
+    with pytest.raises(errors.DeadlineError, match=r"within 0\.3 s"):
+        call(mode, script.grpc_url, lambda c: exchange(c, mode, iter(SAID), opening=0.3))
+    assert time.monotonic() - began < 15
+
+
+@modes
+def test_a_limit_bounds_nothing_after_the_opening(mode: Mode, script: Script) -> None:
+    script.answers["OpenSession"] = opened_at_once
+    found = call(mode, script.grpc_url, lambda c: exchange(c, mode, iter(SAID), opening=0.5))
+    assert found == HEARD
+
+
+@modes
+def test_a_stream_with_no_time_to_open_is_not_sent(mode: Mode, script: Script) -> None:
+    with pytest.raises(errors.DeadlineError, match="within 0 s"):
+        call(mode, script.grpc_url, lambda c: exchange(c, mode, iter(SAID), opening=0))
+    assert script.headers == []
+
+
+def test_leaving_the_answers_closes_the_requests_and_ends_the_call(script: Script) -> None:
+    ended = threading.Event()
+    closed: list[str] = []
+
+    async def endless(_: Any) -> AsyncIterator[OpenSessionResponse]:
+        try:
+            while True:
+                yield HEARD[0]
+                await asyncio.sleep(0.01)
+        finally:
+            ended.set()
+
+    async def requests() -> AsyncIterator[OpenSessionRequest]:
+        try:
+            yield SAID[0]
+            await asyncio.sleep(60)
+        finally:
+            closed.append("requests")
+
+    async def leave(client: Any) -> None:
+        async with client.workers.open_session(requests()) as answers:
+            async for _ in answers:
+                break
+        assert closed == ["requests"]
+
+    script.answers["OpenSession"] = endless
+    call("async", script.grpc_url, leave)
+    assert ended.wait(30)
+
+
+def test_requests_that_wait_to_be_sent_are_closed_as_well(script: Script) -> None:
+    closed: list[str] = []
+    large = OpenSessionRequest(messages=(CreditGrant(attempts=1),) * 50_000)
+
+    async def deaf(_: Any) -> AsyncIterator[OpenSessionResponse]:
+        yield HEARD[0]
+        await asyncio.sleep(30)
+
+    async def requests() -> AsyncIterator[OpenSessionRequest]:
+        try:
+            while True:
+                yield large
+        finally:
+            closed.append("requests")
+
+    said = requests()  # held here, so that nobody but the client closes it
+
+    async def leave(client: Any) -> None:
+        async with client.workers.open_session(said) as answers:
+            async for _ in answers:
+                break
+            await asyncio.sleep(0.5)
+        assert closed == ["requests"]
+
+    script.answers["OpenSession"] = deaf
+    call("async", script.grpc_url, leave)
+
+
+def test_leaving_the_answers_ends_the_call_of_a_synchronous_client(script: Script) -> None:
+    ended = threading.Event()
+
+    async def endless(_: Any) -> AsyncIterator[OpenSessionResponse]:
+        try:
+            while True:
+                yield HEARD[0]
+                await asyncio.sleep(0.01)
+        finally:
+            ended.set()
+
+    def leave(client: Any) -> None:
+        with client.workers.open_session(iter(SAID)) as answers:
+            next(answers)
+
+    script.answers["OpenSession"] = endless
+    call("sync", script.grpc_url, leave)
+    assert ended.wait(30)
+
+
+HARMLESS = replace(methods.OPEN_SESSION, idempotent=True)
+"""As if the contract had a stream of both sides that may be opened twice."""
+
+
+@modes
+@pytest.mark.parametrize(
+    ("method", "attempts"), [(HARMLESS, 3), (methods.OPEN_SESSION, 1)], ids=["harmless", "session"]
+)
+def test_an_attempt_that_has_taken_no_request_is_repeated_if_that_does_no_harm(
+    mode: Mode, method: Method[Any, Any], attempts: int, script: Script
+) -> None:
+    script.answers["OpenSession"] = echo
+    left = [2]
+
+    def refuse(call: Any, proceed: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise unavailable()
+        return proceed(call)
+
+    seen = Recorder(lambda call: call.attempt)
+    make = lambda c: exchange(c, mode, iter(SAID), method)  # noqa: E731  # it is said twice below
+    options: dict[str, Any] = {"interceptors": [seen, refuse], "retries": QUICK}
+    if attempts == 1:
+        with pytest.raises(errors.UnavailableError, match="being restarted"):
+            call(mode, script.grpc_url, make, **options)
+    else:
+        found = call(mode, script.grpc_url, make, **options)
+        assert [received(answer) for answer in found] == [1, 2]
+    assert seen.seen == list(range(1, attempts + 1))
+
+
+@modes
+def test_an_attempt_that_has_taken_a_request_is_never_repeated(mode: Mode, script: Script) -> None:
+    async def refuse(requests: Any) -> AsyncIterator[Any]:
+        await anext(requests)
+        raise unavailable()
+        yield None
+
+    script.answers["OpenSession"] = refuse
+    with pytest.raises(errors.UnavailableError, match="being restarted") as caught:
+        call(
+            mode,
+            script.grpc_url,
+            lambda c: exchange(c, mode, iter(SAID), HARMLESS),
+            retries=QUICK,
+        )
+    assert caught.value.attempts == len(script.headers) == 1
+
+
+@modes
+def test_sessions_that_fail_count_for_the_breaker_and_a_worker_comes_back_all_the_same(
+    mode: Mode, script: Script
+) -> None:
+    clock = own_clock()
+    script.answers["OpenSession"] = failing(99, HEARD, unavailable)
+    keeper = Client(script.grpc_url, api_key=KEY, clock=clock)
+
+    def fail(match: str, make: Callable[[Any], Any]) -> None:
+        with pytest.raises(errors.UnavailableError, match=match):
+            call(mode, script.grpc_url, make, clock=clock)
+
+    for _ in range(5):
+        fail("being restarted", lambda c: exchange(c, mode, iter(SAID)))
+    fail("left alone", lambda c: exchange(c, mode, iter(SAID)))
+    said: Any = iter(SAID) if mode == "sync" else in_async(iter(SAID))
+    fail("being restarted", lambda c: c.workers.open_session(said))
+    assert len(script.headers) == 6
+    keeper.close()
+
+
+class Doubling:
+    """Says everything twice; for synchronous clients."""
+
+    def unary(self, call: Any, proceed: Any) -> Any:
+        return proceed(call)
+
+    def stream(self, call: Any, proceed: Any) -> Any:
+        said = call.request
+        call.request = (request for request in said for _ in range(2))
+        yield from proceed(call)
+
+
+class AsyncDoubling:
+    """The same for asyncio."""
+
+    async def unary(self, call: Any, proceed: Any) -> Any:
+        return await proceed(call)
+
+    async def stream(self, call: Any, proceed: Any) -> Any:
+        said = call.request
+        call.request = (request async for request in said for _ in range(2))
+        async for answer in proceed(call):
+            yield answer
+
+
+@modes
+def test_an_interceptor_changes_what_the_caller_streams(mode: Mode, script: Script) -> None:
+    script.answers["OpenSession"] = echo
+    doubling = Doubling() if mode == "sync" else AsyncDoubling()
+    found = call(
+        mode, script.grpc_url, lambda c: exchange(c, mode, iter(SAID)), interceptors=[doubling]
+    )
+    assert [received(answer) for answer in found] == [1, 1, 2, 2]

@@ -68,7 +68,7 @@ def test_an_admin_may_call_everything() -> None:
 
 def test_a_viewer_changes_nothing() -> None:
     may = {METHODS[path].name for path, roles in PERMISSIONS.items() if Role.VIEWER in roles}
-    assert all(name.startswith(("Get", "List", "Read", "Watch", "Diff")) for name in may)
+    assert all(name.startswith(("Get", "List", "Read", "Watch", "Diff", "Explain")) for name in may)
 
 
 def test_each_of_viewer_operator_and_deployer_may_do_what_the_one_before_may() -> None:

@@ -128,6 +128,8 @@ def test_a_key_of_another_kind_is_taken_with_its_own_algorithm(
     ("options", "reason"),
     [
         ({"exp": 1_000_000_000}, "expired"),
+        ({"exp": 10**12}, "'exp' is no moment"),
+        ({"exp": 10**30}, "'exp' is no moment"),
         ({"nbf": 4_000_000_000}, "not yet valid"),
         ({"aud": "another"}, "[Aa]udience"),
         ({"iss": "https://evil.example.com"}, "[Ii]ssuer"),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+import worker_kit
 from scripted_plane import ScriptedPlane, dispatch_of
 from servo import _wire, errors
 from servo.types.keys import AssetKey
@@ -34,12 +33,12 @@ from servo.types.sessions import (
     DispatchReceived,
     Heartbeat,
     InputPartition,
-    Lease,
     LeaseRevoked,
     TaskInput,
     WorkerDraining,
 )
 from servo.worker import Worker, WorkerConfig
+from worker_kit import SOURCE, Lab, gone
 
 CODE = """
 import asyncio, ctypes, logging, os, signal, subprocess, sys, threading, time
@@ -128,6 +127,19 @@ def floods(ctx):
         print("line", number)
 
 @asset
+def logs_much(ctx):
+    for number in range(30_000):
+        ctx.log.info("record %d", number)
+
+@asset
+def logs_much_in_a_child(ctx):
+    if os.fork() == 0:
+        for number in range(30_000):
+            ctx.log.info("record %d", number)
+        os._exit(0)
+    os.wait()
+
+@asset
 def whoami(ctx): print(os.getpid(), imported_at, os.getcwd())
 
 @asset
@@ -169,62 +181,6 @@ def surrogates(ctx):
     raise ValueError("\\udc80")
 """
 
-SOURCE = str(Path(__file__).resolve().parents[2] / "src")
-
-
-class Lab:
-    """A worker, its control plane and its project."""
-
-    def __init__(self, plane: ScriptedPlane, worker: Worker, project: Path) -> None:
-        self.plane = plane
-        self.worker = worker
-        self.project = project
-
-    def start(self, name: str, **options: Any) -> Lease:
-        lease: Lease = self.plane.dispatch(dispatch_of("code", name, **options))
-        return lease
-
-    async def run(self, name: str, **options: Any) -> tuple[Lease, AttemptFinished]:
-        lease = self.start(name, **options)
-        return lease, await self.plane.result(lease)
-
-    async def failure(self, name: str, **options: Any) -> tuple[Lease, Failure]:
-        lease, finished = await self.run(name, **options)
-        assert isinstance(finished.outcome, Failure), finished
-        return lease, finished.outcome
-
-    async def says(self, lease: Lease, text: str) -> None:
-        await self.plane.wait_for(
-            lambda: text in self.plane.text(lease, LogStream.STDOUT), what=f"the output {text!r}"
-        )
-
-
-@contextlib.asynccontextmanager
-async def lab(
-    project: Path, *, plane: ScriptedPlane | None = None, slots: int = 1, **settings: Any
-) -> AsyncIterator[Lab]:
-    (project / "code.py").write_text(CODE)
-    plane = plane or ScriptedPlane()
-    url = await plane.start()
-    worker = Worker(WorkerConfig(url=url, project=project, slots=slots, **settings))
-    running = asyncio.create_task(worker.run())
-    try:
-        yield Lab(plane, worker, project)
-    finally:
-        worker.kill()
-        await asyncio.wait_for(running, 60)
-        await plane.stop()
-
-
-def check(project: Path, test: Callable[[Lab], Awaitable[None]], **settings: Any) -> None:
-    """Run a test in a lab."""
-
-    async def body() -> None:
-        async with lab(project, **settings) as bench:
-            await test(bench)
-
-    asyncio.run(body())
-
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -232,19 +188,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def is_alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-async def gone(process: int) -> bool:
-    deadline = time.monotonic() + 10
-    while is_alive(process) and time.monotonic() < deadline:
-        await asyncio.sleep(0.02)
-    return not is_alive(process)
+def check(project: Path, test: Callable[[Lab], Awaitable[None]], **settings: Any) -> None:
+    worker_kit.check(project, CODE, test, **settings)
 
 
 # -- the way of an attempt ----------------------------------------------------------------
@@ -339,12 +284,12 @@ def test_output_arrives_while_the_task_runs(project: Path) -> None:
         ("raises", FailureCategory.USER_CODE, "exception", "ValueError: bad row"),
         ("exits", FailureCategory.USER_CODE, "exit", "sys.exit(3)"),
         ("hard_exit", FailureCategory.USER_CODE, "exit", "exit code 7"),
-        ("killed", FailureCategory.INFRASTRUCTURE, "killed", "SIGKILL"),
-        ("crashes", FailureCategory.USER_CODE, "crashed", "SIGSEGV"),
-        ("returns_err", FailureCategory.USER_CODE, "err", "Err('no luck')"),
-        ("wrong_type", FailureCategory.USER_CODE, "output", "returned int"),
+        ("killed", FailureCategory.INFRASTRUCTURE, "signal", "signal 9 (SIGKILL)"),
+        ("crashes", FailureCategory.USER_CODE, "signal", "signal 11 (SIGSEGV)"),
+        ("returns_err", FailureCategory.USER_CODE, "exception", "Err('no luck')"),
+        ("wrong_type", FailureCategory.USER_CODE, "exception", "returned int"),
         ("raising_coroutine", FailureCategory.USER_CODE, "exception", "KeyError: 'k'"),
-        ("missing", FailureCategory.CONFIGURATION, "code_mismatch", "no asset 'default.missing'"),
+        ("missing", FailureCategory.CONFIGURATION, "configuration", "no asset 'default.missing'"),
         ("surrogates", FailureCategory.USER_CODE, "exception", "ValueError: ?"),
         ("unprintable_metadata", FailureCategory.USER_CODE, "exception", "cannot be sent"),
     ],
@@ -415,7 +360,7 @@ def test_a_disk_that_fills_up_fails_the_attempt_and_keeps_the_old_data(project: 
         before = target.read_bytes()
         lease, failure = await bench.failure("fills_the_disk", config={"limit": "20000"})
         assert (failure.category, failure.reason) == (
-            FailureCategory.INFRASTRUCTURE, "disk_full",
+            FailureCategory.INFRASTRUCTURE, "exception",
         )  # fmt: skip
         assert "Free some space" in bench.plane.text(lease)
         assert target.read_bytes() == before
@@ -527,19 +472,27 @@ def test_a_flood_of_lines_is_complete_or_says_what_is_missing(project: Path) -> 
     check(project, test)
 
 
-def test_a_control_plane_that_takes_no_lines_does_not_stop_the_task(project: Path) -> None:
+def test_a_control_plane_that_takes_no_lines_does_not_stop_the_tasks(project: Path) -> None:
+    """Their results wait for their lines, and nothing else waits for anything."""
     plane = ScriptedPlane()
     plane.confirm_logs = False
 
     async def test(bench: Lab) -> None:
         count = 300_000
-        lease, finished = await bench.run("floods", config={"lines": str(count)})
-        assert isinstance(finished.outcome, AttemptSucceeded)
-        lines = plane.lines(lease, LogStream.STDOUT)
+        flood = bench.start("floods", config={"lines": str(count)})
+        failing = bench.start("raises")
+        await plane.wait_for(
+            lambda: any(m.lease == failing for m in plane.of(AttemptStarted)), what="the second one"
+        )
+        await bench.run("noop")
+        assert [m.lease for m in plane.of(AttemptFinished)] != [flood]
+        plane.confirm_all_logs()
+        assert isinstance((await plane.result(flood)).outcome, AttemptSucceeded)
+        lines = plane.lines(flood, LogStream.STDOUT)
         assert sum(1 + line.dropped_after for line in lines) == count
         assert len(lines) < count
-        failed, _ = await bench.failure("raises")
-        assert "bad row" in plane.text(failed), "a flood must not hide a traceback"
+        await plane.result(failing)
+        assert "bad row" in plane.text(failing), "a flood must not hide a traceback"
 
     check(project, test, plane=plane, log_buffer_bytes=24 * 1024 * 1024)
 
@@ -552,6 +505,25 @@ def test_a_million_printed_lines_are_all_kept(project: Path) -> None:
         assert isinstance(finished.outcome, AttemptSucceeded)
         numbers = [line.number for line in bench.plane.lines(lease, LogStream.STDOUT)]
         assert numbers == list(range(1, count + 1))
+
+    check(project, test)
+
+
+def test_records_of_the_log_are_all_kept_however_fast_they_come(project: Path) -> None:
+    async def test(bench: Lab) -> None:
+        lease, finished = await bench.run("logs_much")
+        assert isinstance(finished.outcome, AttemptSucceeded)
+        lines = bench.plane.lines(lease, LogStream.LOG)
+        assert [line.text for line in lines] == [f"record {number}" for number in range(30_000)]
+
+    check(project, test)
+
+
+def test_a_forked_child_that_logs_is_not_held_up_by_what_nobody_sends(project: Path) -> None:
+    async def test(bench: Lab) -> None:
+        lease, finished = await bench.run("logs_much_in_a_child")
+        assert isinstance(finished.outcome, AttemptSucceeded)
+        assert bench.plane.lines(lease, LogStream.LOG) == []
 
     check(project, test)
 
@@ -701,14 +673,33 @@ def test_changed_code_is_loaded_after_a_reload(project: Path) -> None:
     check(project, test)
 
 
-async def start_command(url: str, project: Path, *options: str) -> asyncio.subprocess.Process:
-    (project / "pyproject.toml").write_text("[tool.servo]\npaths = ['code.py']\n")
-    (project / "code.py").write_text(CODE)
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "servo.worker", "--url", url, "--project", str(project),
-        "--slots", "1", *options,
-        stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+def start_command(url: str, project: Path, *options: str) -> Awaitable[Process]:
+    return worker_kit.start_command(url, project, CODE, *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "version"),
+    [((), "", ""), ((), "image-7", "image-7"), (("--code-version", "v1"), "image-7", "v1")],
+)
+def test_the_command_announces_the_version_of_its_code(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    environ: str,
+    version: str,
+) -> None:
+    monkeypatch.setenv("SERVO_CODE_VERSION_ID", environ)
+
+    async def body() -> None:
+        plane = ScriptedPlane()
+        process = await start_command(await plane.start(), project, *options)
+        await plane.wait_for(lambda: plane.hellos, what="a hello")
+        assert plane.hellos[0].code_version_id == version
+        process.kill()
+        await process.wait()
+        await plane.stop()
+
+    asyncio.run(body())
 
 
 def test_the_command_drains_on_sigterm_and_exits_with_zero(project: Path) -> None:

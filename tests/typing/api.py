@@ -34,6 +34,8 @@ from servo.types import AssetDefinition, PartitionDimension, PartitionSet, TimeD
 from servo.types.events import Event
 from servo.types.logs import LogBatch
 from servo.types.records import Run
+from servo.types.requests import CreateRunResponse
+from servo.types.runs import RerunScope
 
 
 @asset
@@ -119,6 +121,8 @@ def results_are_chained(result: Result[int, ValueError]) -> str:
 
 def streams_and_pages_know_what_they_hold(client: Client) -> None:
     assert_type(client.runs.watch("r"), Stream[Event])
+    assert_type(client.runs.create("+mart.a and not raw.*"), CreateRunResponse)
+    assert_type(client.runs.rerun("r", selection=["mart.*"], scope=RerunScope.ALL).run, Run)
     for run in client.runs.list():
         assert_type(run, Run)
     with client.logs.read("r") as batches:

@@ -27,7 +27,7 @@ from servo import (
     not_null,
     row_count,
 )
-from servo.types import AssetKey
+from servo.types import AssetKey, RetryPolicy
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +142,19 @@ def test_whole_policies_reach_the_definition() -> None:
     assert (definition.execution, definition.resources) == (execution, resources)
 
 
+def test_pools_retries_and_limits_have_arguments_of_their_own() -> None:
+    retry = RetryPolicy(backoff="constant", retry_on=["timeout"])  # type: ignore[arg-type]  # text is accepted
+    declare = asset(pools=["warehouse"], retry=retry, max_parallelism=2)
+    assert declare(plain).definition.execution == ExecutionPolicy(
+        pools={"warehouse": 1}, retry=retry, max_parallelism=2
+    )
+
+
+def test_what_says_the_default_is_the_default() -> None:
+    declare = asset(pools={}, retry=RetryPolicy(), max_parallelism=0, max_retries=3)
+    assert declare(plain).definition.execution == ExecutionPolicy()
+
+
 def test_a_definition_has_neither_id_nor_fingerprint() -> None:
     definition = asset(plain).definition
     assert definition.id is None
@@ -236,7 +249,13 @@ def test_a_function_without_parameters_is_refused() -> None:
         ({"checks": [5]}, TypeError, "checks"),
         ({"io": {}}, TypeError, "io"),
         ({"execution": ExecutionPolicy(), "max_retries": 1}, TypeError, "either execution="),
+        ({"execution": ExecutionPolicy(), "pools": ["a"]}, TypeError, "either execution="),
         ({"execution": 5}, TypeError, "execution"),
+        ({"pools": "warehouse"}, TypeError, "pools must be names"),
+        ({"pools": ["Warehouse"]}, ValueError, "name of a pool 'Warehouse'"),
+        ({"pools": {"warehouse": 0}}, ValueError, "slots of warehouse"),
+        ({"retry": "always"}, TypeError, "retry"),
+        ({"retry": 0}, TypeError, "retry"),
         ({"max_retries": -1}, ValueError, "max_retries"),
         ({"resources": ResourceRequirements(), "memory_mib": 1}, TypeError, "either resources="),
         ({"resources": 5}, TypeError, "resources"),

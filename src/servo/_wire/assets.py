@@ -6,7 +6,7 @@ from typing import Final
 
 from servo._gen.arco.v1 import asset_pb2 as pb
 from servo._wire.checks import check_from_proto, check_to_proto
-from servo._wire.enums import COMPRESSION, DEPENDENCY_MAPPING, IO_FORMAT
+from servo._wire.enums import BACKOFF, COMPRESSION, DEPENDENCY_MAPPING, IO_FORMAT, RETRY_CAUSE
 from servo._wire.keys import asset_key_from_proto, asset_key_to_proto
 from servo._wire.partitions import partition_strategy_from_proto, partition_strategy_to_proto
 from servo.types.assets import (
@@ -15,6 +15,7 @@ from servo.types.assets import (
     ExecutionPolicy,
     IoConfig,
     ResourceRequirements,
+    RetryPolicy,
 )
 from servo.types.dependencies import AssetDependency, DependencyMapping
 from servo.types.ids import AssetId
@@ -23,6 +24,7 @@ from servo.types.ids import AssetId
 # contract defines, saves a quarter of a manifest's size.
 DEFAULT_IO: Final = IoConfig()
 DEFAULT_EXECUTION: Final = ExecutionPolicy()
+DEFAULT_RETRY: Final = RetryPolicy()
 DEFAULT_RESOURCES: Final = ResourceRequirements()
 
 
@@ -102,12 +104,41 @@ def io_config_from_proto(message: pb.IoConfig) -> IoConfig:
     )
 
 
+def retry_policy_to_proto(policy: RetryPolicy, message: pb.RetryPolicy) -> None:
+    """Fill in when another attempt is made."""
+    message.backoff = BACKOFF.number[policy.backoff]
+    message.max_delay_seconds = policy.max_delay_seconds
+    message.jitter_percent = policy.jitter_percent
+    message.retry_on.extend([RETRY_CAUSE.number[cause] for cause in policy.retry_on])
+
+
+def retry_policy_from_proto(message: pb.RetryPolicy) -> RetryPolicy:
+    """Read when another attempt is made.
+
+    Raises:
+        InvalidArgumentError: The backoff or a cause is not known to this version.
+        ValueError: A number is out of its range.
+    """
+    return RetryPolicy(
+        backoff=BACKOFF.member[message.backoff],
+        max_delay_seconds=message.max_delay_seconds,
+        jitter_percent=message.jitter_percent,
+        retry_on=tuple([RETRY_CAUSE.member[cause] for cause in message.retry_on]),
+    )
+
+
 def execution_policy_to_proto(policy: ExecutionPolicy, message: pb.ExecutionPolicy) -> None:
     """Fill in how attempts are executed."""
     message.max_retries = policy.max_retries
     message.retry_delay_seconds = policy.retry_delay_seconds
     message.timeout_seconds = policy.timeout_seconds
     message.max_parallelism = policy.max_parallelism
+    if policy.retry != DEFAULT_RETRY:
+        retry_policy_to_proto(policy.retry, message.retry)
+    if policy.priority or policy.pools or policy.budget:
+        message.scheduling.priority = policy.priority
+        message.scheduling.pools.update(policy.pools)
+        message.scheduling.budget.update(policy.budget)
 
 
 def execution_policy_from_proto(message: pb.ExecutionPolicy) -> ExecutionPolicy:
@@ -121,6 +152,12 @@ def execution_policy_from_proto(message: pb.ExecutionPolicy) -> ExecutionPolicy:
         retry_delay_seconds=message.retry_delay_seconds,
         timeout_seconds=message.timeout_seconds,
         max_parallelism=message.max_parallelism,
+        retry=retry_policy_from_proto(message.retry)
+        if message.HasField("retry")
+        else DEFAULT_RETRY,
+        priority=message.scheduling.priority,
+        pools=message.scheduling.pools,
+        budget=message.scheduling.budget,
     )
 
 

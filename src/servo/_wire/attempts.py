@@ -22,6 +22,7 @@ from servo.types.sessions import (
     AttemptFinished,
     AttemptMetric,
     AttemptProgressed,
+    AttemptSpent,
     AttemptStarted,
     AttemptSucceeded,
     ResultReceipt,
@@ -81,6 +82,21 @@ def attempt_metric_from_proto(message: pb.AttemptMetric) -> AttemptMetric:
     )
 
 
+def attempt_spent_to_proto(spent: AttemptSpent, message: pb.AttemptSpent) -> None:
+    """Fill in what an attempt has spent."""
+    lease_to_proto(spent.lease, message.lease)
+    message.spent.update(spent.spent)
+
+
+def attempt_spent_from_proto(message: pb.AttemptSpent) -> AttemptSpent:
+    """Read what an attempt has spent.
+
+    Raises:
+        ValueError: An amount is malformed.
+    """
+    return AttemptSpent(lease=lease_from_proto(message.lease), spent=dict(message.spent))
+
+
 def attempt_succeeded_to_proto(succeeded: AttemptSucceeded, message: pb.AttemptSucceeded) -> None:
     """Fill in what an attempt produced."""
     materialization_to_proto(succeeded.materialization, message.materialization)
@@ -115,6 +131,8 @@ def attempt_finished_to_proto(finished: AttemptFinished, message: pb.AttemptFini
         check_result_to_proto(result, message.checks.add())
     if finished.finished_at is not None:
         timestamp_to_proto(finished.finished_at, message.finished_at)
+    if finished.spent:
+        message.spent.update(finished.spent)
 
 
 def attempt_finished_from_proto(message: pb.AttemptFinished) -> AttemptFinished:
@@ -131,6 +149,7 @@ def attempt_finished_from_proto(message: pb.AttemptFinished) -> AttemptFinished:
         finished_at=(
             timestamp_from_proto(message.finished_at) if message.HasField("finished_at") else None
         ),
+        spent=dict(message.spent) if message.spent else {},
     )
 
 

@@ -81,6 +81,8 @@ def task_dispatch_to_proto(dispatch: TaskDispatch, message: pb.TaskDispatch) -> 
         message.config.update(dispatch.config)
     if dispatch.trace_context:
         message.trace_context.update(dispatch.trace_context)
+    if dispatch.budget:
+        message.budget.update(dispatch.budget)
 
 
 def task_dispatch_from_proto(message: pb.TaskDispatch) -> TaskDispatch:
@@ -99,6 +101,7 @@ def task_dispatch_from_proto(message: pb.TaskDispatch) -> TaskDispatch:
         inputs=tuple([task_input_from_proto(item) for item in message.inputs]),
         config=dict(message.config),
         trace_context=dict(message.trace_context),
+        budget=dict(message.budget) if message.budget else {},
     )
 
 

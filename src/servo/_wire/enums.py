@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from servo._gen.arco.v1 import asset_pb2, deployment_pb2, error_pb2, key_pb2, log_pb2, run_pb2
 from servo.errors import ErrorCategory, InvalidArgumentError
 from servo.types.access import Role
-from servo.types.assets import Compression, IoFormat
+from servo.types.assets import Backoff, Compression, IoFormat, RetryCause
+from servo.types.blockers import BlockerKind
 from servo.types.checks import CheckPhase, CheckSeverity, CheckType
 from servo.types.dependencies import DependencyMapping
 from servo.types.deployments import AssetChangeKind
 from servo.types.logs import LogStream
 from servo.types.partitions import TimeGranularity
-from servo.types.runs import FailureCategory, RunState, TaskState
+from servo.types.runs import FailureCategory, RerunScope, RunState, TaskState
 
 if TYPE_CHECKING:
     from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper
@@ -88,6 +89,8 @@ TIME_GRANULARITY: Final = EnumTable(TimeGranularity, asset_pb2.TimeGranularity)
 DEPENDENCY_MAPPING: Final = EnumTable(DependencyMapping, asset_pb2.DependencyMapping)
 IO_FORMAT: Final = EnumTable(IoFormat, asset_pb2.IoFormat)
 COMPRESSION: Final = EnumTable(Compression, asset_pb2.Compression)
+BACKOFF: Final = EnumTable(Backoff, asset_pb2.Backoff)
+RETRY_CAUSE: Final = EnumTable(RetryCause, asset_pb2.RetryCause)
 CHECK_TYPE: Final = EnumTable(CheckType, asset_pb2.CheckType)
 CHECK_PHASE: Final = EnumTable(CheckPhase, asset_pb2.CheckPhase)
 CHECK_SEVERITY: Final = EnumTable(CheckSeverity, asset_pb2.CheckSeverity)
@@ -98,6 +101,8 @@ FAILURE_CATEGORY: Final = EnumTable(
     FailureCategory, run_pb2.FailureCategory, fallback=FailureCategory.INFRASTRUCTURE
 )
 """A new kind of failure is nobody's code at fault; its explicit ``retryable`` still decides."""
+RERUN_SCOPE: Final = EnumTable(RerunScope, run_pb2.RerunScope)
+BLOCKER_KIND: Final = EnumTable(BlockerKind, run_pb2.BlockerKind)
 LOG_STREAM: Final = EnumTable(LogStream, log_pb2.LogStream, fallback=LogStream.LOG)
 """A line of a stream that is not known yet is still shown."""
 ERROR_CATEGORY: Final = EnumTable(
@@ -111,6 +116,8 @@ ENUMS: Final[tuple[EnumTable[Any, Any], ...]] = (
     DEPENDENCY_MAPPING,
     IO_FORMAT,
     COMPRESSION,
+    BACKOFF,
+    RETRY_CAUSE,
     CHECK_TYPE,
     CHECK_PHASE,
     CHECK_SEVERITY,
@@ -118,6 +125,8 @@ ENUMS: Final[tuple[EnumTable[Any, Any], ...]] = (
     RUN_STATE,
     TASK_STATE,
     FAILURE_CATEGORY,
+    RERUN_SCOPE,
+    BLOCKER_KIND,
     LOG_STREAM,
     ERROR_CATEGORY,
     ROLE,

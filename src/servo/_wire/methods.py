@@ -15,13 +15,14 @@ from servo._gen.arco.v1 import (
     deployment_pb2,
     key_pb2,
     log_pb2,
+    pool_pb2,
     run_service_pb2,
     server_pb2,
     worker_pb2,
 )
 from servo._wire.codec import decode, encode
 from servo._wire.table import row_of
-from servo.types import access, requests, sessions
+from servo.types import access, blockers, pools, requests, sessions
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -187,6 +188,11 @@ CREATE_RUN: Final = _runs(
 GET_RUN: Final = _runs("GetRun", requests.GetRunRequest, requests.GetRunResponse)
 LIST_RUNS: Final = _runs("ListRuns", requests.ListRunsRequest, requests.ListRunsResponse)
 CANCEL_RUN: Final = _runs("CancelRun", requests.CancelRunRequest, requests.CancelRunResponse)
+UPDATE_RUN: Final = _runs("UpdateRun", requests.UpdateRunRequest, requests.UpdateRunResponse)
+EXPLAIN: Final = _runs("Explain", blockers.ExplainRequest, blockers.ExplainResponse)
+WATCH_EVENTS: Final = _runs(
+    "WatchEvents", requests.WatchEventsRequest, requests.WatchEventsResponse
+)
 WATCH_RUN: Final = _runs("WatchRun", requests.WatchRunRequest, requests.WatchRunResponse)
 LIST_ASSETS: Final = _assets("ListAssets", requests.ListAssetsRequest, requests.ListAssetsResponse)
 GET_ASSET: Final = _assets("GetAsset", requests.GetAssetRequest, requests.GetAssetResponse)
@@ -208,6 +214,16 @@ GET_SERVER_INFO: Final = _method(
     "GetServerInfo",
     requests.GetServerInfoRequest,
     requests.GetServerInfoResponse,
+)
+LIST_POOLS: Final = _method(
+    pool_pb2.DESCRIPTOR,
+    "PoolService",
+    "ListPools",
+    pools.ListPoolsRequest,
+    pools.ListPoolsResponse,
+)
+SET_POOL: Final = _method(
+    pool_pb2.DESCRIPTOR, "PoolService", "SetPool", pools.SetPoolRequest, pools.SetPoolResponse
 )
 CREATE_KEY: Final = _keys(
     "CreateKey", access.CreateKeyRequest, access.CreateKeyResponse, idempotent=False
@@ -238,12 +254,17 @@ METHODS: Final[Mapping[str, Method[Any, Any]]] = MappingProxyType(
             GET_RUN,
             LIST_RUNS,
             CANCEL_RUN,
+            UPDATE_RUN,
+            EXPLAIN,
             WATCH_RUN,
+            WATCH_EVENTS,
             LIST_ASSETS,
             GET_ASSET,
             LIST_MATERIALIZATIONS,
             READ_LOGS,
             GET_SERVER_INFO,
+            LIST_POOLS,
+            SET_POOL,
             CREATE_KEY,
             LIST_KEYS,
             REVOKE_KEY,

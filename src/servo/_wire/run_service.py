@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from servo._gen.arco.v1 import run_pb2, run_service_pb2
-from servo._wire.enums import RUN_STATE
+from collections.abc import Iterable
+
+from servo._gen.arco.v1 import event_pb2, run_pb2, run_service_pb2
+from servo._wire.enums import RERUN_SCOPE, RUN_STATE
 from servo._wire.events import event_from_proto, event_to_proto
 from servo._wire.keys import partition_key_from_proto, partition_key_to_proto
 from servo._wire.runs import run_from_proto, run_to_proto
 from servo.errors import InvalidArgumentError
+from servo.types.events import Event
 from servo.types.partitions import PartitionKey
 from servo.types.requests import (
     AllPartitions,
@@ -21,6 +24,11 @@ from servo.types.requests import (
     ListRunsResponse,
     PartitionRange,
     PartitionSelection,
+    Rerun,
+    UpdateRunRequest,
+    UpdateRunResponse,
+    WatchEventsRequest,
+    WatchEventsResponse,
     WatchRunRequest,
     WatchRunResponse,
 )
@@ -71,6 +79,21 @@ def partition_selection_from_proto(message: run_pb2.PartitionSelection) -> Parti
     )
 
 
+def rerun_to_proto(rerun: Rerun, message: run_pb2.Rerun) -> None:
+    """Fill in which tasks are repeated."""
+    message.run_id = rerun.run_id
+    message.scope = RERUN_SCOPE.number[rerun.scope]
+
+
+def rerun_from_proto(message: run_pb2.Rerun) -> Rerun:
+    """Read which tasks are repeated.
+
+    Raises:
+        InvalidArgumentError: The scope is not set, or not known to this version.
+    """
+    return Rerun(run_id=message.run_id, scope=RERUN_SCOPE.member[message.scope])
+
+
 def create_run_request_to_proto(
     request: CreateRunRequest, message: run_pb2.CreateRunRequest
 ) -> None:
@@ -84,6 +107,14 @@ def create_run_request_to_proto(
     message.deployment_id = request.deployment_id
     if request.config:
         message.config.update(request.config)
+    message.priority = request.priority
+    message.max_parallelism = request.max_parallelism
+    message.timeout_seconds = request.timeout_seconds
+    if request.budget:
+        message.budget.update(request.budget)
+    message.code_version_id = request.code_version_id
+    if request.rerun is not None:
+        rerun_to_proto(request.rerun, message.rerun)
 
 
 def create_run_request_from_proto(message: run_pb2.CreateRunRequest) -> CreateRunRequest:
@@ -105,6 +136,12 @@ def create_run_request_from_proto(message: run_pb2.CreateRunRequest) -> CreateRu
         run_key=message.run_key,
         deployment_id=message.deployment_id,
         config=dict(message.config),
+        priority=message.priority,
+        max_parallelism=message.max_parallelism,
+        timeout_seconds=message.timeout_seconds,
+        budget=dict(message.budget),
+        code_version_id=message.code_version_id,
+        rerun=rerun_from_proto(message.rerun) if message.HasField("rerun") else None,
     )
 
 
@@ -208,6 +245,73 @@ def cancel_run_response_from_proto(message: run_pb2.CancelRunResponse) -> Cancel
     return CancelRunResponse(run=run_from_proto(message.run))
 
 
+def update_run_request_to_proto(
+    request: UpdateRunRequest, message: run_pb2.UpdateRunRequest
+) -> None:
+    """Fill in what changes of a run."""
+    message.run_id = request.run_id
+    if request.paused is not None:
+        message.paused = request.paused
+    if request.priority is not None:
+        message.priority = request.priority
+
+
+def update_run_request_from_proto(message: run_pb2.UpdateRunRequest) -> UpdateRunRequest:
+    """Read what changes of a run."""
+    has = message.HasField
+    return UpdateRunRequest(
+        run_id=message.run_id,
+        paused=message.paused if has("paused") else None,
+        priority=message.priority if has("priority") else None,
+    )
+
+
+def update_run_response_to_proto(
+    response: UpdateRunResponse, message: run_pb2.UpdateRunResponse
+) -> None:
+    """Fill in the run after the change."""
+    run_to_proto(response.run, message.run)
+
+
+def update_run_response_from_proto(message: run_pb2.UpdateRunResponse) -> UpdateRunResponse:
+    """Read the run after the change."""
+    return UpdateRunResponse(run=run_from_proto(message.run))
+
+
+def watch_events_request_to_proto(
+    request: WatchEventsRequest, message: run_service_pb2.WatchEventsRequest
+) -> None:
+    """Fill in from where to follow the history."""
+    message.after_sequence = request.after_sequence
+    message.follow = request.follow
+
+
+def watch_events_request_from_proto(
+    message: run_service_pb2.WatchEventsRequest,
+) -> WatchEventsRequest:
+    """Read from where to follow the history."""
+    return WatchEventsRequest(after_sequence=message.after_sequence, follow=message.follow)
+
+
+def watch_events_response_to_proto(
+    response: WatchEventsResponse, message: run_service_pb2.WatchEventsResponse
+) -> None:
+    """Fill in events."""
+    for event in response.events:
+        event_to_proto(event, message.events.add())
+
+
+def watch_events_response_from_proto(
+    message: run_service_pb2.WatchEventsResponse,
+) -> WatchEventsResponse:
+    """Read events; those of a kind that only a newer version knows are left out.
+
+    Raises:
+        InvalidArgumentError: An event has a state that this version does not know.
+    """
+    return WatchEventsResponse(events=_known_events(message.events))
+
+
 def watch_run_request_to_proto(
     request: WatchRunRequest, message: run_service_pb2.WatchRunRequest
 ) -> None:
@@ -235,12 +339,10 @@ def watch_run_response_from_proto(message: run_service_pb2.WatchRunResponse) -> 
     Raises:
         InvalidArgumentError: An event has a state that this version does not know.
     """
-    return WatchRunResponse(
-        events=tuple(
-            [
-                event_from_proto(event)
-                for event in message.events
-                if event.WhichOneof("payload") is not None
-            ]
-        )
+    return WatchRunResponse(events=_known_events(message.events))
+
+
+def _known_events(messages: Iterable[event_pb2.Event]) -> tuple[Event, ...]:
+    return tuple(
+        [event_from_proto(event) for event in messages if event.WhichOneof("payload") is not None]
     )

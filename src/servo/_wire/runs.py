@@ -142,6 +142,11 @@ def task_to_proto(task: Task, message: pb.Task) -> None:
         materialization_to_proto(task.materialization, message.materialization)
     for result in task.checks:
         check_result_to_proto(result, message.checks.add())
+    if task.spent:
+        message.spent.update(task.spent)
+    message.waiting = task.waiting
+    if task.spent_before:
+        message.spent_before.update(task.spent_before)
 
 
 def task_from_proto(message: pb.Task) -> Task:
@@ -170,6 +175,9 @@ def task_from_proto(message: pb.Task) -> Task:
             materialization_from_proto(message.materialization) if has("materialization") else None
         ),
         checks=tuple([check_result_from_proto(result) for result in message.checks]),
+        spent=dict(message.spent) if message.spent else {},
+        waiting=message.waiting,
+        spent_before=dict(message.spent_before) if message.spent_before else {},
     )
 
 
@@ -224,6 +232,19 @@ def run_to_proto(run: Run, message: pb.Run) -> None:
     message.last_sequence = run.last_sequence
     if run.trace_context:
         message.trace_context.update(run.trace_context)
+    message.priority = run.priority
+    message.max_parallelism = run.max_parallelism
+    message.timeout_seconds = run.timeout_seconds
+    if run.budget:
+        message.budget.update(run.budget)
+    if run.spent:
+        message.spent.update(run.spent)
+    message.code_version_id = run.code_version_id
+    message.parent_run_id = run.parent_run_id
+    message.root_run_id = run.root_run_id
+    message.paused = run.paused
+    if run.ends_as is not None:
+        message.ends_as = RUN_STATE.number[run.ends_as]
 
 
 def run_from_proto(message: pb.Run) -> Run:
@@ -249,4 +270,14 @@ def run_from_proto(message: pb.Run) -> Run:
         tasks=tuple([task_from_proto(task) for task in message.tasks]),
         last_sequence=message.last_sequence,
         trace_context=dict(message.trace_context),
+        priority=message.priority,
+        max_parallelism=message.max_parallelism,
+        timeout_seconds=message.timeout_seconds,
+        budget=dict(message.budget),
+        spent=dict(message.spent),
+        code_version_id=message.code_version_id,
+        parent_run_id=message.parent_run_id,
+        root_run_id=message.root_run_id,
+        paused=message.paused,
+        ends_as=RUN_STATE.member[message.ends_as] if message.ends_as else None,
     )

@@ -16,6 +16,7 @@ from servo.types.sessions import (
     AttemptFinished,
     AttemptMetric,
     AttemptProgressed,
+    AttemptSpent,
     AttemptStarted,
     CancelTask,
     CreditGrant,
@@ -153,6 +154,7 @@ _WORKER: Final[_Variants] = {
         attempts.attempt_finished_to_proto,
         attempts.attempt_finished_from_proto,
     ),
+    AttemptSpent: ("spent", attempts.attempt_spent_to_proto, attempts.attempt_spent_from_proto),
     Heartbeat: ("heartbeat", leases.heartbeat_to_proto, leases.heartbeat_from_proto),
     WorkerDraining: ("draining", worker_draining_to_proto, worker_draining_from_proto),
 }

@@ -20,6 +20,7 @@ from servo._gen.arco.v1 import (
     key_pb2,
     log_pb2,
     manifest_pb2,
+    pool_pb2,
     run_pb2,
     run_service_pb2,
     server_pb2,
@@ -35,6 +36,7 @@ from servo._wire import (
     dispatches,
     error_details,
     events,
+    explaining,
     key_service,
     keys,
     leases,
@@ -43,13 +45,14 @@ from servo._wire import (
     manifests,
     partitions,
     plans,
+    pool_service,
     run_service,
     runs,
     server_service,
     sessions,
 )
 from servo.errors import ServoError
-from servo.types import access, requests
+from servo.types import access, blockers, pools, requests
 from servo.types import sessions as session_types
 from servo.types.assets import (
     AssetDefinition,
@@ -57,6 +60,7 @@ from servo.types.assets import (
     ExecutionPolicy,
     IoConfig,
     ResourceRequirements,
+    RetryPolicy,
 )
 from servo.types.checks import (
     Check,
@@ -72,9 +76,12 @@ from servo.types.deployments import AssetChange, Deployment
 from servo.types.events import (
     DeploymentActivated,
     Event,
+    PoolChanged,
     RunCreated,
     RunStateChanged,
+    RunUpdated,
     TaskProgressed,
+    TaskSpent,
     TaskStateChanged,
 )
 from servo.types.keys import AssetKey
@@ -154,6 +161,7 @@ TYPES: Final[Mapping[Any, Row]] = MappingProxyType(
             AssetDependency,
             CodeLocation,
             IoConfig,
+            RetryPolicy,
             ExecutionPolicy,
             ResourceRequirements,
             AssetDefinition,
@@ -171,6 +179,9 @@ TYPES: Final[Mapping[Any, Row]] = MappingProxyType(
             RunStateChanged,
             TaskStateChanged,
             TaskProgressed,
+            RunUpdated,
+            TaskSpent,
+            PoolChanged,
             Event,
         ),
         **_rows(logs, log_pb2, LogLine, LogBatch),
@@ -196,6 +207,7 @@ TYPES: Final[Mapping[Any, Row]] = MappingProxyType(
             session_types.AttemptStarted,
             session_types.AttemptProgressed,
             session_types.AttemptMetric,
+            session_types.AttemptSpent,
             session_types.AttemptSucceeded,
             session_types.AttemptCancelled,
             session_types.AttemptFinished,
@@ -234,6 +246,7 @@ TYPES: Final[Mapping[Any, Row]] = MappingProxyType(
             run_service,
             run_pb2,
             requests.PartitionRange,
+            requests.Rerun,
             requests.CreateRunRequest,
             requests.CreateRunResponse,
             requests.GetRunRequest,
@@ -242,8 +255,33 @@ TYPES: Final[Mapping[Any, Row]] = MappingProxyType(
             requests.ListRunsResponse,
             requests.CancelRunRequest,
             requests.CancelRunResponse,
+            requests.UpdateRunRequest,
+            requests.UpdateRunResponse,
         ),
-        **_rows(run_service, run_service_pb2, requests.WatchRunRequest, requests.WatchRunResponse),
+        **_rows(
+            run_service,
+            run_service_pb2,
+            requests.WatchRunRequest,
+            requests.WatchRunResponse,
+            requests.WatchEventsRequest,
+            requests.WatchEventsResponse,
+        ),
+        **_rows(
+            explaining,
+            run_pb2,
+            blockers.Blocker,
+            blockers.ExplainRequest,
+            blockers.ExplainResponse,
+        ),
+        **_rows(
+            pool_service,
+            pool_pb2,
+            pools.Pool,
+            pools.ListPoolsRequest,
+            pools.ListPoolsResponse,
+            pools.SetPoolRequest,
+            pools.SetPoolResponse,
+        ),
         **_rows(
             asset_service,
             asset_service_pb2,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from functools import cached_property
@@ -32,6 +33,9 @@ _START_TIMEOUT: Final = 30.0
 _POLL_INTERVAL: Final = 0.01
 _PROBE_TIMEOUT: Final = 5.0
 _LOG_TAIL_BYTES: Final = 4000
+_WATCH_INTERVAL: Final = 0.25
+_MOST_HOSTS: Final = 20
+"""A host that is lost that often in one command is not replaced any more: it has a reason."""
 
 
 class Connection:
@@ -53,6 +57,7 @@ class Connection:
         self._attached = self._files.clients_lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._open: Client | None = None
+        self._left = threading.Event()
 
     @property
     def is_embedded(self) -> bool:
@@ -78,6 +83,7 @@ class Connection:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._left.set()
         if self._open is not None:
             self._open.close()
         self._attached.release()
@@ -92,6 +98,7 @@ class Connection:
         """
         if self.is_embedded:
             self._open = self._await_host()
+            threading.Thread(target=self._replace_lost_hosts, daemon=True).start()
         else:
             self._open = self._dial(self._settings)
             self._open.server.info()
@@ -124,6 +131,21 @@ class Connection:
                 cwd=self._root,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"} | self._settings.for_children(),
             )
+
+    def _replace_lost_hosts(self) -> None:
+        """Start a host whenever there is none; it takes the place of one that was killed."""
+        for _ in range(_MOST_HOSTS):
+            while self._is_hosted():
+                if self._left.wait(_WATCH_INTERVAL):
+                    return
+            if self._left.is_set():
+                return
+            self._start_host()
+            # It takes the lock some time after it was started.
+            deadline = time.monotonic() + _START_TIMEOUT
+            while not self._is_hosted() and time.monotonic() < deadline:
+                if self._left.wait(_POLL_INTERVAL):
+                    return
 
     def _await_host(self) -> Client:
         deadline = time.monotonic() + _START_TIMEOUT

@@ -209,8 +209,10 @@ def summary(view: RunView) -> str:
             name = "waiting to retry" if state is TaskState.RETRY_WAIT else str(state)
             parts.append(click.style(f"{number} {name}", fg=_output.STATE_COLORS.get(str(state))))
     seconds = view.elapsed_until(datetime.now(UTC))
-    return f"Run {view.run_id}  {_output.state(str(view.state))}  {seconds:.1f} s  " + ", ".join(
-        parts
+    held = ", held" if view.paused else ""
+    return (
+        f"Run {view.run_id}  {_output.state(str(view.state))}{held}  {seconds:.1f} s  "
+        + ", ".join(parts)
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 
@@ -15,8 +14,6 @@ from servo.types.partition_keys import PartitionKey
 from servo.types.partitions import PartitionDimension, TimeDimension
 from servo.types.requests import AllPartitions, PartitionRange, PartitionSelection
 from servo.types.scalars import PartitionDimensionValue
-
-_GLOB_CHARACTERS = frozenset("*?[")
 
 
 def value_text(value: PartitionDimensionValue) -> str:
@@ -43,19 +40,23 @@ def label(asset: AssetKey, partition: PartitionKey) -> str:
     return f"{asset}[{text}]" if text else str(asset)
 
 
-def matching(
+def selected(
     selection: Sequence[str], definitions: Iterable[AssetDefinition]
 ) -> tuple[AssetDefinition, ...]:
-    """Return the definitions that a selection of keys and globs names."""
-    patterns = [
-        item if _GLOB_CHARACTERS & set(item) or "." in item else f"default.{item}"
-        for item in selection
-    ]
-    return tuple(
-        definition
-        for definition in definitions
-        if any(fnmatch.fnmatchcase(str(definition.key), pattern) for pattern in patterns)
-    )
+    """Return the definitions that are selected, sorted by key.
+
+    Args:
+        selection: Keys, globs, and what else `servo.types.selection` describes.
+        definitions: All assets of the project.
+
+    Raises:
+        InvalidArgumentError: An expression cannot be read.
+        NotFoundError: An expression names nothing.
+    """
+    from servo.controlplane.catalog import Catalog
+
+    catalog = Catalog("", definitions, {})
+    return tuple(catalog.assets[key] for key in catalog.select(selection))
 
 
 def parse_selection(
@@ -85,8 +86,20 @@ def parse_selection(
         return AllPartitions()
     if span is not None:
         return _parse_range(span)
-    if not pairs:
-        return None
+    return parse_key(pairs, definitions) if pairs else None
+
+
+def parse_key(pairs: Sequence[str], definitions: Sequence[AssetDefinition]) -> PartitionKey:
+    """Read the parts of a partition key.
+
+    Args:
+        pairs: Texts ``dimension=value``.
+        definitions: Assets that have the partition; their dimensions give the values their types.
+
+    Raises:
+        InvalidArgumentError: A text cannot be read, or a dimension is unknown; the message shows
+            the allowed ones.
+    """
     values: dict[str, PartitionDimensionValue] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")

@@ -9,7 +9,13 @@ from datetime import datetime
 
 from servo.cli import _partitions
 from servo.types.checks import CheckResult, CheckSeverity
-from servo.types.events import Event, RunStateChanged, TaskProgressed, TaskStateChanged
+from servo.types.events import (
+    Event,
+    RunStateChanged,
+    RunUpdated,
+    TaskProgressed,
+    TaskStateChanged,
+)
 from servo.types.keys import AssetKey
 from servo.types.records import Failure, Progress, Run, Task
 from servo.types.runs import RunState, TaskState
@@ -84,6 +90,7 @@ class RunView:
         self.run_id = run.run_id
         self.state = run.state
         self.reason = run.reason
+        self.paused = run.paused
         self.created_at = run.created_at
         self.finished_at = run.finished_at
         self.sequence = run.last_sequence
@@ -143,6 +150,8 @@ class RunView:
                 self.state, self.reason = state, reason
                 if state.is_terminal:
                     self.finished_at = event.occurred_at
+            case RunUpdated(paused=paused):
+                self.paused = paused
             case TaskProgressed(index=index, progress=progress):
                 self.tasks[index].progress = progress
             case TaskStateChanged() as change:

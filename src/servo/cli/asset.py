@@ -33,20 +33,23 @@ def asset() -> None:
 
 
 @asset.command("list")
-@click.argument("selection", nargs=-1, metavar="[ASSET]...", shell_complete=_complete.asset_keys)
+@click.argument(
+    "selection", nargs=-1, metavar="[SELECTION]...", shell_complete=_complete.selections
+)
 @_output.json_option
 @pass_session
 def list_(session: Session, selection: tuple[str, ...], as_json: bool) -> None:
     """List assets: how they are partitioned, and what is materialised of them.
 
-    ASSET is a key or a glob such as 'mart.*'. With a configured server these are the assets that
-    are deployed there, else those of the project as it stands.
+    SELECTION is a key, a glob such as 'mart.*', or an expression such as +mart.delays,
+    'tag:tier=gold' or 'not raw.*'. With a configured server these are the assets that are deployed
+    there, else those of the project as it stands.
     """
     found = list(_summaries(session, selection))
     if as_json:
         _output.print_json(ListAssetsResponse(assets=tuple(found)))
     elif not found:
-        click.echo("No assets match." if selection else "There are no assets yet.")
+        click.echo("There are no assets yet.")
     else:
         _output.table(
             ("asset", "partitions", ">materialised", "last", "description"),
@@ -123,7 +126,7 @@ def _summaries(session: Session, selection: Sequence[str]) -> Iterator[AssetSumm
                 return
             deployed = {item.definition.key: item for item in connection.client.assets.list()}
     manifest = build_project(session.project, frozen=False, write_lockfile=False)
-    chosen = _partitions.matching(selection, manifest.assets) if selection else manifest.assets
+    chosen = _partitions.selected(selection, manifest.assets) if selection else manifest.assets
     for definition in chosen:
         known = deployed.get(definition.key)
         yield AssetSummary(

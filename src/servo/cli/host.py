@@ -103,29 +103,49 @@ class Host:
             ConfigurationError: The control plane cannot start, for example because its database
                 is in use or newer than this version of Servo.
         """
+        before = ServerFile.read(self._files.server)
+        self._files.server.unlink(missing_ok=True)
+        self.server = await self._serve_instead_of(before)
+        self.server.write(self._files.server)
+        if self._eager_worker:
+            settings = self._project.settings
+            await self._ensure_worker(settings.tenant_id, settings.workspace_id)
+        return self.server
+
+    async def _serve_instead_of(self, before: ServerFile | None) -> ServerFile:
+        """Take the address and the key of a host that was killed, or else new ones.
+
+        Whoever talked to it, commands and workers alike, finds this one in its place.
+        """
+        if before is not None and not before.is_alive:
+            try:
+                return await self._serve_at(
+                    before.api_key, listen=_address(before.grpc_url), http=_address(before.http_url)
+                )
+            except errors.UnavailableError:
+                pass  # somebody else listens there now
+        return await self._serve_at(secrets.token_urlsafe(32))
+
+    async def _serve_at(
+        self, key: str, *, listen: str = "127.0.0.1:0", http: str = ""
+    ) -> ServerFile:
         from datetime import timedelta
 
         from servo.controlplane.serve import ControlPlane, ControlPlaneConfig
 
-        self._files.server.unlink(missing_ok=True)
-        key = secrets.token_urlsafe(32)
         settings = self._project.settings
         self._plane = ControlPlane(
             ControlPlaneConfig(
                 database=self._files.database,
                 api_key=key,
+                listen=listen,
+                http_listen=http,
                 lease_length=timedelta(seconds=settings.lease_seconds),
                 cancel_grace=timedelta(seconds=settings.cancel_grace_seconds),
             )
         )
         url = await self._plane.start()
-        self.server = ServerFile(
-            grpc_url=url, http_url=self._plane.http_url, api_key=key, pid=os.getpid()
-        )
-        self.server.write(self._files.server)
-        if self._eager_worker:
-            await self._ensure_worker(settings.tenant_id, settings.workspace_id)
-        return self.server
+        return ServerFile(grpc_url=url, http_url=self._plane.http_url, api_key=key, pid=os.getpid())
 
     async def _ensure_worker(self, tenant_id: str, workspace_id: str) -> None:
         # A session belongs to one workspace, so each one that has work gets a worker.
@@ -184,6 +204,10 @@ class Host:
         if self._plane is not None:
             await self._plane.stop()
         self._lock.release()
+
+
+def _address(url: str) -> str:
+    return url.partition("://")[2]
 
 
 def _exit_at_the_latest(seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -77,7 +78,7 @@ def _print_runs(runs: Sequence[Run]) -> None:
         (
             (
                 run.run_id,
-                str(run.state),
+                f"{run.state}, held" if run.paused else str(run.state),
                 _output.when(run.created_at),
                 _output.elapsed(run.started_at or run.created_at, run.finished_at),
                 str(run.counts.total),
@@ -117,6 +118,14 @@ def _print_run(run: Run) -> None:
         ("selection", " ".join(run.selection)),
         ("run key", run.run_key),
         ("deployment", run.deployment_id),
+        ("rerun of", run.parent_run_id),
+        ("held", "yes" if run.paused else ""),
+        ("ends as", str(run.ends_as or "")),
+        ("priority", str(run.priority or "")),
+        ("parallelism", f"at most {run.max_parallelism}" if run.max_parallelism else ""),
+        ("time limit", _limit(run)),
+        ("code", run.code_version_id),
+        ("spent", _spent(run)),
         ("created", _output.when(run.created_at)),
         ("took", _output.elapsed(run.started_at, run.finished_at)),
     )
@@ -129,6 +138,7 @@ def _print_run(run: Run) -> None:
     else:
         _report.print_assets(RunView(run))
         remarkable = [task for task in run.tasks if task.state in _REMARKABLE]
+        remarkable += [task for task in run.tasks if task.waiting]
         if remarkable:
             click.echo()
             _print_tasks(remarkable[:_ALL_TASKS_UP_TO])
@@ -171,7 +181,22 @@ def _rows(task: Task) -> str:
     return "" if made is None or made.row_count is None else f"{made.row_count:,}"
 
 
+def _limit(run: Run) -> str:
+    seconds = timedelta(seconds=run.timeout_seconds)
+    return _output.duration(seconds) if run.timeout_seconds else ""
+
+
+def _spent(run: Run) -> str:
+    shown = []
+    for unit in sorted(run.spent.keys() | run.budget.keys()):
+        limit = f" of {run.budget[unit]}" if unit in run.budget else ""
+        shown.append(f"{run.spent.get(unit, '0')}{limit} {unit}")
+    return ", ".join(shown)
+
+
 def _why(task: Task) -> str:
+    if task.waiting:
+        return task.waiting
     if task.failure is not None and task.state is not TaskState.SUCCEEDED:
         return f"{task.failure.category}: {task.failure.message}"
     if task.progress is not None and not task.state.is_terminal:

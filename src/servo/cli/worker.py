@@ -27,18 +27,41 @@ from servo.cli._state import ServerFile, StateFiles
     metavar="DIR",
     help="Where tables lie; the same for all workers (default: .servo/data).",
 )
+@click.option(
+    "--code-version",
+    metavar="ID",
+    help="The version of the code to announce (default: settings, else the commit).",
+)
+@click.option(
+    "--drain-seconds",
+    type=click.FloatRange(min=0),
+    metavar="N",
+    help="How long attempts may go on after the first SIGTERM (default: as long as they take).",
+)
 @pass_session
-def worker(session: Session, url: str | None, slots: int | None, data_root: Path | None) -> None:
+def worker(
+    session: Session,
+    /,
+    *,
+    url: str | None,
+    slots: int | None,
+    data_root: Path | None,
+    code_version: str | None,
+    drain_seconds: float | None,
+) -> None:
     """Execute tasks of this project for a control plane, until SIGTERM or Ctrl-C.
 
     Without a configured server the worker joins the project's running `servo dev`. The API key
-    comes from SERVO_API_KEY, or from the file that SERVO_API_KEY_FILE names.
+    comes from SERVO_API_KEY, or from the file that SERVO_API_KEY_FILE names, which is read again
+    for each session: replace the file, then revoke the old key.
     """
     session.override(api_url=url, worker_slots=slots)
     project = session.project
     settings = project.settings
     files = StateFiles(project.state_dir)
-    address, key = settings.api_url, settings.read_api_key()
+    settings.read_api_key()  # so that a file that cannot be read is named at once
+    # The worker reads the file itself, again and again.
+    address, key = settings.api_url, settings.api_key or None
     if not address:
         server = ServerFile.read(files.server)
         if server is None or not server.is_alive:
@@ -55,6 +78,8 @@ def worker(session: Session, url: str | None, slots: int | None, data_root: Path
         *("--data-root", str(data_root or files.data)),
         *("--tenant", settings.tenant_id),
         *("--workspace", settings.workspace_id),
+        *("--code-version", code_version or ""),
+        *(() if drain_seconds is None else ("--drain-seconds", str(drain_seconds))),
     ]
     # Replaces this process, so signals and the exit code are the worker's own.
     os.execve(sys.executable, command, os.environ | settings.for_children(api_key=key))

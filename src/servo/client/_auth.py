@@ -41,11 +41,13 @@ class TokenFile:
             reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
             raise errors.ConfigurationError(
                 f"the API key file {str(self._path)!r} cannot be read: {reason}; check "
-                f"SERVO_API_KEY_FILE"
+                f"SERVO_API_KEY_FILE",
+                code="API_KEY_FILE",
             ) from exc
         if not key:
             raise errors.ConfigurationError(
-                f"the API key file {str(self._path)!r} is empty; write the key into it"
+                f"the API key file {str(self._path)!r} is empty; write the key into it",
+                code="API_KEY_FILE",
             )
         self._state = (stamp, key)
         return key

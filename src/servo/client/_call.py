@@ -30,7 +30,8 @@ class Call:
 
     Attributes:
         method: The row of the method table: path, kind, types, whether it is idempotent.
-        request: The façade object that is sent.
+        request: The façade object that is sent; what iterates over those that are sent, one after
+            another, where the caller streams too.
         metadata: What travels with it; may be added to.
         address: Where it is sent.
         url: The same as it was given, for messages.
@@ -40,6 +41,8 @@ class Call:
         request_id: The same for all attempts; in the logs of both sides and in the error.
         attempt: Number of the attempt that is under way, 1 for the first; 0 before it.
         sends_once: Whether somebody else repeats the call, so that nothing here must.
+        is_consumed: Whether something of what the caller streams was taken already; such a call
+            cannot be made again.
         passing: The error that is on its way to the caller, if one is.
         given_trace: The trace context that the caller gave; attempts continue it.
     """
@@ -55,6 +58,7 @@ class Call:
     request_id: str = ""
     attempt: int = 0
     sends_once: bool = False
+    is_consumed: bool = False
     given_trace: Mapping[str, str] | None = None
     passing: BaseException | None = field(default=None, repr=False)
 

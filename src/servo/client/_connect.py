@@ -150,6 +150,8 @@ class Envelopes:
         Raises:
             ServoError: What the server says at the end of the stream, or what is wrong with it.
         """
+        if self.has_ended and data:
+            raise _garbage(self._call, "more after the end of its stream")
         buffer = self._buffer
         buffer += data
         while len(buffer) >= _PREFIX.size:
@@ -164,6 +166,8 @@ class Envelopes:
             del buffer[: _PREFIX.size + size]
             if flags & _END:
                 self._end(body)
+                if buffer:
+                    raise _garbage(self._call, "more after the end of its stream")
                 return
             yield read_answer(self._call, body)
 

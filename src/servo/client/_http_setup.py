@@ -60,9 +60,13 @@ def verification(address: Address, tls: Tls) -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def uses_proxy(address: Address) -> bool:
-    """Tell whether the environment names a proxy that leads to an address."""
+def proxy_for(address: Address) -> str | None:
+    """Return the URL of the proxy that the environment names for an address."""
     if address.is_loopback:
         # It cannot know this machine's ports.
-        return False
-    return bool(urllib.request.getproxies()) and not urllib.request.proxy_bypass(address.host)
+        return None
+    proxies = urllib.request.getproxies()
+    found = proxies.get(address.scheme) or proxies.get("all")
+    if not found or urllib.request.proxy_bypass(address.host):
+        return None
+    return found if "://" in found else f"http://{found}"

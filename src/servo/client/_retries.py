@@ -57,5 +57,7 @@ class Retries:
 
 
 def is_repeatable(call: Call) -> bool:
-    """Tell whether sending the call twice does no harm."""
+    """Tell whether the call can be sent twice, and whether that does no harm."""
+    if call.is_consumed:
+        return False
     return call.method.idempotent or bool(getattr(call.request, "run_key", ""))

@@ -14,6 +14,7 @@ __all__ = [
     "deadline_error",
     "elsewhere_error",
     "error_of",
+    "one_way_error",
     "too_large",
     "unreachable",
     "untrusted",
@@ -149,6 +150,20 @@ def closed_error(url: str) -> errors.ConfigurationError:
     return errors.ConfigurationError(
         f"the client of {url} was closed; make the call before, or another client",
         code="CLIENT_CLOSED",
+    )
+
+
+def one_way_error(url: str, path: str) -> errors.ConfigurationError:
+    """Return the error for a call that HTTP cannot carry.
+
+    Args:
+        url: Address of the control plane.
+        path: Path of the RPC.
+    """
+    return errors.ConfigurationError(
+        f"{path} cannot be called at {url}: HTTP/1.1 does not carry messages both ways at once; "
+        f"use the grpc:// or grpcs:// address of the control plane",
+        code="GRPC_ONLY",
     )
 
 

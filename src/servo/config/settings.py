@@ -117,6 +117,12 @@ class Settings:
     )
     tls_cert: str = _setting("", "The client's own certificate with its chain, PEM.", path=True)
     tls_key: str = _setting("", "The private key of that certificate, PEM.", path=True)
+    database_url: str = _setting(
+        "",
+        "Database of `python -m servo.controlplane`: a postgresql:// URL, or the path of a SQLite "
+        "file. The embedded control plane has its own.",
+        secret=True,
+    )
     lease_seconds: int = _setting(
         30, "How long a worker's attempt stays its own without a heartbeat, seconds.", minimum=1
     )
@@ -125,6 +131,11 @@ class Settings:
     )
     worker_slots: int = _setting(
         0, "Attempts that a worker executes at once; 0: one per core.", minimum=0
+    )
+    code_version_id: str = _setting(
+        "",
+        "The version of the code that deployments record and workers announce; empty: the commit "
+        "of the project's git work tree.",
     )
     log_level: str = _setting(
         "",

@@ -74,19 +74,30 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _config(given: argparse.Namespace, settings: Settings) -> ControlPlaneConfig:
     key = settings.read_api_key()
+    database = given.database or settings.database_url
+    if not database:
+        raise errors.ConfigurationError(
+            "no database is given; set --database or SERVO_DATABASE_URL to the path of a SQLite "
+            "file or to a postgresql:// URL",
+            code="DATABASE_MISSING",
+        )
     config = ControlPlaneConfig(
-        database=given.database,
+        database=database,
         api_key=key,
         listen=given.listen,
         http_listen=given.http_listen,
+        advertise=given.advertise,
+        peer_ca=Path(settings.tls_ca) if settings.tls_ca else None,
         tls=_tls(given),
         oidc=_oidc(given),
         rate_limit=_rate_limit(given.rate_limit),
         max_request_bytes=given.max_request_bytes,
         cors_origins=tuple(given.cors_origin),
         lease_length=timedelta(seconds=settings.lease_seconds),
+        max_tasks_per_tenant=given.max_tasks_per_tenant,
+        max_tasks=given.max_tasks,
     )
-    if key or config.is_exposed:
+    if key or config.is_exposed or isinstance(config.location, str):
         return config
     # On loopback a key that only the server file tells is as good as one that somebody chose.
     return replace(config, api_key=secrets.token_urlsafe(32))
@@ -126,9 +137,20 @@ def _rate_limit(per_second: float) -> RateLimit | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m servo.controlplane", description=__doc__)
     option = parser.add_argument
-    option("--database", type=Path, required=True, help="the SQLite file")
+    option(
+        "--database",
+        default="",
+        help="path of the SQLite file, or postgresql:// URL (default: SERVO_DATABASE_URL, which "
+        "unlike this option does not show a password to everybody on the machine)",
+    )
     option("--listen", default="127.0.0.1:0", help="host:port for gRPC, port 0 for a free one")
     option("--http-listen", default="", help="host:port for HTTP; default: a free port there")
+    option(
+        "--advertise",
+        default="",
+        help="host:port for gRPC at which other control planes on the same PostgreSQL database "
+        "reach this one; default: where it listens",
+    )
     option("--server-file", type=Path, help="write URLs, key and pid to this file")
     for name, what in (("cert", "the server's certificate"), ("key", "its private key")):
         variable = f"SERVO_TLS_{name.upper()}"
@@ -142,6 +164,19 @@ def _parser() -> argparse.ArgumentParser:
     option("--oidc-issuer", default="", help="take tokens of this issuer (extra 'oidc')")
     option("--oidc-audience", default="", help="what a token's audience must be")
     option("--oidc-jwks", default="", help="URL or file of the issuer's public keys")
+    option(
+        "--max-tasks-per-tenant",
+        type=int,
+        default=0,
+        help="attempts that one tenant may have under way; default: no limit",
+    )
+    option(
+        "--max-tasks",
+        type=int,
+        default=0,
+        help="attempts that all tenants may have under way together, shared fairly among those "
+        "that want some; default: no limit",
+    )
     option(
         "--rate-limit",
         type=float,

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.machine import RunMachine
 from servo.controlplane.mapping import Edge, Scope
+from servo.controlplane.waiting import Waiting
+from servo.types.assets import ExecutionPolicy
 from servo.types.keys import AssetKey
-from servo.types.records import Run
+from servo.types.records import Run, Task
 from servo.types.requests import CreateRunRequest
 
 
-@dataclass(slots=True)
-class HeldLease:
-    """A lease that is out.
+class ActiveRun:
+    """A run that has not ended, with what is needed to go on with it.
+
+    Args:
+        machine: Its tasks and what follows from what happens to them.
+        request: What was asked for.
+        catalog: The assets of its deployment.
+        scope: What is declared.
 
     Attributes:
-        token: Its fencing token: the sequence number of the event that gave it out.
-        worker_id: Who has it.
-        expires: When it ends without a heartbeat, on the monotonic clock, seconds.
+        tokens: The fencing token of the last lease of each task; 0 before the first.
+        last_sequence: The sequence number of its last event.
+        waiting: The ready tasks, by position, as the scheduler sees them.
     """
-
-    token: int
-    worker_id: str
-    expires: float
-
-
-class ActiveRun:
-    """A run that has not ended, with what is needed to go on with it."""
 
     def __init__(
         self, machine: RunMachine, request: CreateRunRequest, catalog: Catalog, scope: Scope
@@ -39,12 +38,17 @@ class ActiveRun:
         self.scope = scope
         self.tokens = [0] * len(machine.tasks)
         self.last_sequence = machine.run.last_sequence
+        self.waiting: dict[int, Waiting] = {}
         self._edges: dict[AssetKey, list[Edge]] = {}
 
     @property
     def run_id(self) -> str:
         """The id of the run."""
         return self.machine.run.run_id
+
+    def policy(self, task: Task) -> ExecutionPolicy:
+        """Return how attempts of a task are made."""
+        return self.catalog.assets[task.asset_key].execution
 
     def snapshot(self) -> Run:
         """Return the run as it is now, with its counts and without its tasks."""

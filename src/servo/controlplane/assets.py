@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 from servo import errors
@@ -39,11 +40,14 @@ class Assets:
         """Return a page of the assets of the current deployment, sorted by key.
 
         Raises:
+            servo.errors.InvalidArgumentError: A selection cannot be read.
             servo.errors.NotFoundError: A selection names nothing, or nothing is deployed.
         """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
         catalog = await self.plane.chosen_catalog(workspace, "")
-        keys = catalog.select(request.selection) if request.selection else sorted(catalog.assets)
+        keys = catalog.keys
+        if request.selection:
+            keys = await asyncio.to_thread(catalog.select, request.selection)
         size = min(request.page_size or 500, _MAX_PAGE)
         first = page_number(request.page_token)
         page = keys[first : first + size]

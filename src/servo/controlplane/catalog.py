@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
+from operator import attrgetter
 
 from servo import errors
+from servo.controlplane.selecting import select
 from servo.types.assets import AssetDefinition
 from servo.types.keys import AssetKey
+
+_DOTTED = attrgetter("namespace", "name")
+"""Sorts like the keys themselves, several times faster."""
+
+_KEPT = 4
+"""How many selections are remembered."""
 
 
 class Catalog:
@@ -30,7 +38,6 @@ class Catalog:
         self.deployment_id = deployment_id
         self.assets = {asset.key: asset for asset in assets}
         self._asset_ids = asset_ids
-        self._downstream: dict[AssetKey, list[AssetKey]] | None = None
 
     def get(self, key: AssetKey) -> AssetDefinition:
         """Return an asset.
@@ -41,7 +48,7 @@ class Catalog:
         try:
             return self.assets[key]
         except KeyError:
-            raise self._unknown(str(key)) from None
+            raise self.unknown(str(key)) from None
 
     def asset_id(self, key: AssetKey) -> str:
         """Return the stable id of an asset."""
@@ -50,42 +57,51 @@ class Catalog:
 
     def downstream(self, key: AssetKey) -> Sequence[AssetKey]:
         """Return the keys of the assets that read an asset, sorted."""
-        if self._downstream is None:
-            found: dict[AssetKey, list[AssetKey]] = {}
-            for reader in sorted(self.assets):
-                for upstream in dict.fromkeys(
-                    dependency.upstream_key for dependency in self.assets[reader].dependencies
-                ):
-                    found.setdefault(upstream, []).append(reader)
-            self._downstream = found
-        return self._downstream.get(key, [])
+        return self._readers.get(key, [])
 
-    def select(self, patterns: Sequence[str]) -> list[AssetKey]:
-        """Return the assets that keys and globs name, sorted.
+    @cached_property
+    def _readers(self) -> Mapping[AssetKey, Sequence[AssetKey]]:
+        found: dict[AssetKey, list[AssetKey]] = {}
+        for reader in self.keys:
+            for upstream in self.upstream(reader):
+                found.setdefault(upstream, []).append(reader)
+        return found
+
+    def upstream(self, key: AssetKey) -> Collection[AssetKey]:
+        """Return the keys of the assets that an asset reads."""
+        return {dependency.upstream_key for dependency in self.assets[key].dependencies}
+
+    @cached_property
+    def by_name(self) -> Mapping[str, AssetKey]:
+        """The keys of the assets by their dotted text."""
+        return {str(key): key for key in self.assets}
+
+    @cached_property
+    def keys(self) -> Sequence[AssetKey]:
+        """The keys of the assets, sorted."""
+        return sorted(self.assets, key=_DOTTED)
+
+    def select(self, expressions: Iterable[str]) -> Sequence[AssetKey]:
+        """Return the assets that selections mean together, sorted.
 
         Args:
-            patterns: Keys (``raw.events``) or globs (``mart.*``, ``*``).
+            expressions: Keys (``raw.events``), globs (``mart.*``, ``*``) and everything else that
+                `servo.types.selection` describes.
 
         Raises:
-            servo.errors.NotFoundError: A pattern names nothing.
+            servo.errors.InvalidArgumentError: An expression cannot be read.
+            servo.errors.NotFoundError: An expression names nothing.
         """
-        by_name = {str(key): key for key in self.assets}
-        chosen: set[AssetKey] = set()
-        for pattern in patterns:
-            if not set(pattern) & set("*?["):
-                name = pattern if "." in pattern else f"default.{pattern}"
-                if name not in by_name:
-                    raise self._unknown(pattern)
-                chosen.add(by_name[name])
-                continue
-            found = [by_name[name] for name in by_name if fnmatch.fnmatchcase(name, pattern)]
-            if not found:
-                raise self._unknown(pattern)
-            chosen.update(found)
-        return sorted(chosen)
+        return self._selected(tuple(expressions))
 
-    def _unknown(self, name: str) -> errors.NotFoundError:
-        names = sorted(str(key) for key in self.assets)
+    @cached_property
+    def _selected(self) -> Callable[[tuple[str, ...]], Sequence[AssetKey]]:
+        # A listing asks for the same selection once for each page.
+        return lru_cache(maxsize=_KEPT)(lambda texts: sorted(select(texts, self), key=_DOTTED))
+
+    def unknown(self, name: str) -> errors.NotFoundError:
+        """Return what is said of a key or a glob that names no asset."""
+        names = sorted(self.by_name)
         close = difflib.get_close_matches(name, names, n=3)
         if close:
             advice = f"did you mean {', '.join(close)}?"

@@ -13,7 +13,7 @@ from servo.controlplane.caller import Caller
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.plane import Plane
 from servo.controlplane.store.batch import NewDeployment
-from servo.controlplane.store.sqlite import digest_of
+from servo.controlplane.store.batch_rows import digest_of
 from servo.controlplane.workspace import Workspace
 from servo.manifest import diff, graph
 from servo.types.assets import AssetDefinition

@@ -7,12 +7,13 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from servo import errors
 from servo._wire import METHODS, Method
 from servo.controlplane.caller import Caller
 from servo.controlplane.identity import Gate
+from servo.controlplane.pace import taken_in_time
 from servo.controlplane.service import Service
 
 _LOG = logging.getLogger(__name__)
@@ -24,6 +25,29 @@ class Endpoint:
 
     method: Method[Any, Any]
     verb: Callable[..., Any]
+
+
+class Admission(Protocol):
+    """Lets calls in."""
+
+    async def admit(self, method: Method[Any, Any], headers: Mapping[str, str | bytes]) -> Any:
+        """Return who calls, or raise why they may not."""
+
+
+class Served(Protocol):
+    """What a transport needs to know of the RPCs that it serves."""
+
+    by_path: Mapping[str, Endpoint]
+
+    @property
+    def gate(self) -> Admission:
+        """What lets calls in."""
+
+    def while_valid(self, caller: Any) -> AbstractAsyncContextManager[None]:
+        """Hold a stream open for as long as the caller's credential is good."""
+
+    def taken_in_time(self, response: object) -> AbstractAsyncContextManager[None]:
+        """Bound how long a caller takes for one response of a stream."""
 
 
 class Endpoints:
@@ -40,10 +64,15 @@ class Endpoints:
             for path, method in METHODS.items()
         }
         self.gate = gate
+        self._watch_limits = service.watch_limits
 
     def while_valid(self, caller: Caller) -> AbstractAsyncContextManager[None]:
         """Hold a stream open for as long as the caller's credential is good."""
         return self.gate.keys.while_valid(caller.key_id, caller.expires_at)
+
+    def taken_in_time(self, response: object) -> AbstractAsyncContextManager[None]:
+        """Bound how long a caller takes for one response of a stream."""
+        return taken_in_time(response, self._watch_limits)
 
 
 def verb_name(rpc: str) -> str:

@@ -17,7 +17,7 @@ from servo import _wire, errors
 from servo._wire import MethodKind
 from servo.controlplane import connect
 from servo.controlplane.connect import Codec, RequestTooLargeError, UnimplementedError
-from servo.controlplane.endpoints import Endpoint, Endpoints, note_failure
+from servo.controlplane.endpoints import Endpoint, Served, note_failure
 from servo.controlplane.identity import REQUEST_ID_HEADER, request_id_of
 from servo.controlplane.limits import MAX_REQUEST_BYTES
 
@@ -47,7 +47,7 @@ class HttpApp:
 
     def __init__(
         self,
-        endpoints: Endpoints,
+        endpoints: Served,
         is_ready: Callable[[], bool],
         *,
         max_request_bytes: int = MAX_REQUEST_BYTES,
@@ -146,7 +146,8 @@ class HttpApp:
                     exchange.while_connected(),
                 ):
                     async for response in responses:
-                        await exchange.write(connect.envelope(codec.encode(method, response)))
+                        async with self._endpoints.taken_in_time(response):
+                            await exchange.write(connect.envelope(codec.encode(method, response)))
         except Exception as exc:  # everything ends here, as the end of the stream
             end = connect.end_of_stream(exchange.failure(exc, method.path))
         await exchange.write(end, more=False)

@@ -14,7 +14,7 @@ from functools import partial
 
 from servo import errors
 from servo.controlplane.store.batch import Batch
-from servo.controlplane.store.sqlite import SqliteStore
+from servo.controlplane.store.store import Store
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,11 +24,11 @@ class Journal:
 
     Args:
         store: Where batches go.
-        on_failure: Awaited after a batch was refused, when everybody who waited for it knows.
-            State in memory is ahead of the disk then and has to be read again.
+        on_failure: Awaited with the error after a batch was refused, when everybody who waited
+            for it knows. State in memory is ahead of the disk then and has to be read again.
     """
 
-    def __init__(self, store: SqliteStore, on_failure: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, store: Store, on_failure: Callable[[Exception], Awaitable[None]]) -> None:
         self.batch = Batch()
         self._store = store
         self._on_failure = on_failure
@@ -67,13 +67,16 @@ class Journal:
     async def _write(self, batch: Batch) -> None:
         try:
             await self._store.write(batch)
-        except errors.FilesystemError as exc:
-            _LOG.error("%s", exc)
+        except Exception as exc:  # everybody who waits is told, and the next batch has its chance
+            if isinstance(exc, errors.ServoError):
+                _LOG.error("%s", exc)
+            else:
+                _LOG.exception("a batch could not be written")
             # What came in meanwhile was decided on a state that was never recorded.
             later, self.batch = self.batch, Batch()
             for refuse in [*batch.failed, *later.failed]:
                 refuse(exc)
-            await self._on_failure()
+            await self._on_failure(exc)
             return
         for proceed in batch.after:
             proceed()

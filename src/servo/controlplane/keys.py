@@ -26,7 +26,7 @@ from servo.types.access import ANY_WORKSPACE, ApiKey, Role
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from servo.controlplane.store.sqlite import SqliteStore
+    from servo.controlplane.store.store import Store
 
 BOOTSTRAP_ID: Final = "bootstrap"
 """The id of the key that the control plane was started with."""
@@ -76,7 +76,7 @@ class KeyRing:
 
     def __init__(
         self,
-        store: SqliteStore,
+        store: Store,
         bootstrap: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:

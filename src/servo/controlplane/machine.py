@@ -14,21 +14,22 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from servo.controlplane import transitions
-from servo.types.assets import ExecutionPolicy
+from servo.types.amounts import Amounts, add, subtract
+from servo.types.assets import Backoff, ExecutionPolicy
 from servo.types.checks import CheckResult, CheckSeverity
-from servo.types.events import RunStateChanged, TaskStateChanged
+from servo.types.events import RunStateChanged, RunUpdated, TaskSpent, TaskStateChanged
 from servo.types.keys import AssetKey
 from servo.types.partition_keys import PartitionKey
 from servo.types.plans import Plan
 from servo.types.records import Failure, Materialization, Run, Task
 from servo.types.runs import FailureCategory, RunState, TaskState
 
-MAX_BACKOFF = timedelta(minutes=15)
-
-Change = RunStateChanged | TaskStateChanged
+Change = RunStateChanged | TaskStateChanged | RunUpdated | TaskSpent
 
 _DONE = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.SKIPPED})
 _ON_WORKER = frozenset({TaskState.DISPATCHED, TaskState.RUNNING})
+_STOPPED_BY = {RunState.TIMED_OUT: "run_timeout", RunState.FAILED: "check"}
+"""The reason of an attempt that ends because its run is being stopped, by how the run will end."""
 
 
 def backoff(policy: ExecutionPolicy, attempt: int, jitter: float) -> timedelta:
@@ -37,13 +38,22 @@ def backoff(policy: ExecutionPolicy, attempt: int, jitter: float) -> timedelta:
     Args:
         policy: The asset's policy.
         attempt: The number of the attempt that failed, starting with 1.
-        jitter: 0 to 1; shortens the delay by up to a fifth, so that tasks that failed together
-            do not return together.
+        jitter: 0 to 1; which part of the policy's `jitter_percent` the delay is shortened by.
     """
-    # Doubling stops long before the exponent grows large: 2**20 seconds exceed the cap.
-    factor: int = 2 ** min(attempt - 1, 20)
-    delay = timedelta(seconds=policy.retry_delay_seconds) * factor
-    return min(delay, MAX_BACKOFF) * (1 - 0.2 * jitter)
+    retry, seconds = policy.retry, policy.retry_delay_seconds
+    if retry.backoff is Backoff.EXPONENTIAL:
+        # Doubling stops long before the exponent grows large: the cap is 31 bits.
+        seconds *= 2 ** min(attempt - 1, 31)
+    shortened = min(seconds, retry.max_delay_seconds) * (1 - retry.jitter_percent / 100 * jitter)
+    return timedelta(seconds=shortened)
+
+
+def is_retried(failure: Failure, policy: ExecutionPolicy) -> bool:
+    """Tell whether a failure is one after which another attempt is made, if there is one left."""
+    if failure.retryable is not None:
+        return failure.retryable
+    # The two enums agree by value; a cancelled attempt is no cause of a retry.
+    return failure.category.value in policy.retry.retry_on
 
 
 class RunMachine:
@@ -170,7 +180,8 @@ class RunMachine:
         changes: list[Change] = []
         task = self.tasks[index]
         cancelling = self.run.state is RunState.CANCELLING
-        retry = failure.is_retryable and task.attempt <= policy.max_retries and not cancelling
+        retry = task.attempt <= policy.max_retries and not cancelling
+        retry = retry and is_retried(failure, policy)
         change = TaskStateChanged(
             index=index,
             state=TaskState.RETRY_WAIT if retry else TaskState.FAILED,
@@ -186,7 +197,7 @@ class RunMachine:
         self._skip_downstream(changes, index, now)
         if (critical := _critical_check(checks)) and not cancelling:
             reason = f"critical check {critical!r} of {self._label(index)} failed"
-            changes += self.cancel(reason, now)
+            changes += self.cancel(reason, now, ends_as=RunState.FAILED)
         self._settle(changes, now)
         return changes
 
@@ -215,20 +226,52 @@ class RunMachine:
         self._move(changes, now, change)
         return changes
 
-    def cancelled(self, index: int, reason: str, now: datetime) -> list[Change]:
-        """The attempt was ended on request."""
+    def refused(self, index: int, failure: Failure, now: datetime) -> list[Change]:
+        """A ready task can never be given out: it fails without another attempt."""
         changes: list[Change] = []
+        change = TaskStateChanged(
+            index=index,
+            state=TaskState.FAILED,
+            attempt=self.tasks[index].attempt,
+            reason=failure.message,
+            failure=failure,
+        )
+        self._move(changes, now, change)
+        self._skip_downstream(changes, index, now)
+        self._settle(changes, now)
+        return changes
+
+    def spent(self, index: int, amounts: Amounts) -> list[Change]:
+        """The attempt spent something; the amounts are those of all attempts of the task."""
+        task = self.tasks[index]
+        if task.state not in _ON_WORKER or dict(task.spent) == dict(amounts):
+            return []
+        change = TaskSpent(index=index, attempt=task.attempt, spent=amounts)
+        before = task.spent
+        self.tasks[index] = transitions.spend_on_task(task, change)
+        self.run = replace(self.run, spent=add(subtract(self.run.spent, before), amounts))
+        return [change]
+
+    def updated(self, paused: bool, priority: int, now: datetime) -> list[Change]:
+        """Somebody held or resumed the run, or gave it another priority."""
+        if self.is_over or (self.run.paused, self.run.priority) == (paused, priority):
+            return []
+        change = RunUpdated(paused=paused, priority=priority)
+        self.run = transitions.apply_to_run(self.run, change, now)
+        return [change]
+
+    def cancelled(self, index: int, reason: str, now: datetime) -> list[Change]:
+        """The attempt was ended because its run is being stopped."""
+        changes: list[Change] = []
+        cause = _STOPPED_BY.get(self.run.ends_as or RunState.CANCELLED, "user_cancel")
         change = TaskStateChanged(
             index=index,
             state=TaskState.CANCELLED,
             attempt=self.tasks[index].attempt,
             reason=reason,
-            failure=Failure(
-                category=FailureCategory.CANCELLED, message=reason, reason="user_cancel"
-            ),
+            failure=Failure(category=FailureCategory.CANCELLED, message=reason, reason=cause),
         )
         self._move(changes, now, change)
-        self._cancel_downstream(changes, index, now)
         self._settle(changes, now)
         return changes
 
@@ -242,12 +285,20 @@ class RunMachine:
             self._move(changes, now, change)
         return changes
 
-    def cancel(self, reason: str, now: datetime) -> list[Change]:
-        """Stop the run: whatever no worker holds ends now, attempts are left to end."""
+    def cancel(
+        self, reason: str, now: datetime, *, ends_as: RunState = RunState.CANCELLED
+    ) -> list[Change]:
+        """Stop the run: whatever no worker holds ends now, attempts are left to end.
+
+        Args:
+            reason: Why, for people.
+            now: The time.
+            ends_as: The state of the run when the last attempt has ended.
+        """
         changes: list[Change] = []
         if self.is_over or self.run.state is RunState.CANCELLING:
             return changes
-        self._move_run(changes, now, RunState.CANCELLING, reason)
+        self._move_run(changes, now, RunState.CANCELLING, reason, ends_as)
         for index, task in enumerate(self.tasks):
             if task.state not in _DONE and task.state not in _ON_WORKER:
                 change = TaskStateChanged(
@@ -268,9 +319,14 @@ class RunMachine:
         changes.append(change)
 
     def _move_run(
-        self, changes: list[Change], now: datetime, state: RunState, reason: str = ""
+        self,
+        changes: list[Change],
+        now: datetime,
+        state: RunState,
+        reason: str = "",
+        ends_as: RunState | None = None,
     ) -> None:
-        change = RunStateChanged(state=state, reason=reason)
+        change = RunStateChanged(state=state, reason=reason, ends_as=ends_as)
         self.run = transitions.apply_to_run(self.run, change, now)
         changes.append(change)
 
@@ -291,25 +347,17 @@ class RunMachine:
         for number in self._gates_of[index]:
             yield from self._behind_gate[number]
 
-    def _end_downstream(
-        self, changes: list[Change], index: int, now: datetime, state: TaskState, verb: str
-    ) -> None:
-        cause = self._label(index)
+    def _skip_downstream(self, changes: list[Change], index: int, now: datetime) -> None:
+        reason = f"upstream {self._label(index)} failed"
         todo = deque([index])
         while todo:
             for downstream in self._next(todo.popleft()):
                 if self.tasks[downstream].state is TaskState.BLOCKED:
                     change = TaskStateChanged(
-                        index=downstream, state=state, reason=f"upstream {cause} {verb}"
+                        index=downstream, state=TaskState.SKIPPED, reason=reason
                     )
                     self._move(changes, now, change)
                     todo.append(downstream)
-
-    def _skip_downstream(self, changes: list[Change], index: int, now: datetime) -> None:
-        self._end_downstream(changes, index, now, TaskState.SKIPPED, "failed")
-
-    def _cancel_downstream(self, changes: list[Change], index: int, now: datetime) -> None:
-        self._end_downstream(changes, index, now, TaskState.CANCELLED, "was cancelled")
 
     def _label(self, index: int) -> str:
         return task_label(self.tasks[index])
@@ -319,14 +367,10 @@ class RunMachine:
             return
         failed = self.states[TaskState.FAILED]
         if self.run.state is RunState.CANCELLING:
-            # A run that a critical check stopped has failed; one that somebody stopped has not.
-            stopped = any(_critical_check(task.checks) for task in self.tasks)
-            state = RunState.FAILED if stopped else RunState.CANCELLED
-            reason = self.run.reason
+            # Runs that were being stopped before the history said how they end were cancelled.
+            state, reason = self.run.ends_as or RunState.CANCELLED, self.run.reason
         elif failed:
             state, reason = RunState.FAILED, f"{failed} of {len(self.tasks)} tasks failed"
-        elif self.states[TaskState.CANCELLED]:
-            state, reason = RunState.CANCELLED, "tasks were cancelled"
         else:
             state, reason = RunState.SUCCEEDED, ""
         self._move_run(changes, now, state, reason)

@@ -143,12 +143,16 @@ class OidcVerifier:
             role = Role.ADMIN
         if role is Role.ADMIN:
             raise _refused(f"its claim {config.role_claim!r} is none of the roles of tokens")
+        try:
+            expires_at = datetime.fromtimestamp(int(claims["exp"]) + _LEEWAY_SECONDS, UTC)
+        except (OverflowError, ValueError, OSError) as exc:
+            raise _refused("its claim 'exp' is no moment of the calendar") from exc
         return Principal(
             key_id=f"token:{str(claims['sub'])[:100]}",
             role=role,
             tenant_id=found[config.tenant_claim],
             workspace_id=found[config.workspace_claim],
-            expires_at=datetime.fromtimestamp(int(claims["exp"]) + _LEEWAY_SECONDS, UTC),
+            expires_at=expires_at,
         )
 
     async def _key(self, kid: str, algorithm: str) -> Any:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import chain
 
 from servo import _wire, errors
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.journal import Journal
-from servo.controlplane.store.sqlite import SqliteStore
+from servo.controlplane.shares import Shares
+from servo.controlplane.store.store import Store
 from servo.controlplane.workspace import Workspace
 from servo.types.records import Run
 
@@ -30,15 +32,26 @@ class Plane:
         store: The store; closed by whoever opened it.
         lease_length: How long a lease lasts without a heartbeat.
         cancel_grace: How long a cancelled attempt may take to end by itself.
+        shares: How many attempts tenants may have under way; without limit by default.
+        on_lost: Called when the store cannot be written any more: another process schedules, or
+            the database is away. The plane has forgotten its state then, and `stop` is next.
     """
 
     def __init__(
-        self, store: SqliteStore, *, lease_length: timedelta, cancel_grace: timedelta
+        self,
+        store: Store,
+        *,
+        lease_length: timedelta,
+        cancel_grace: timedelta,
+        shares: Shares | None = None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
         self.lease_length = lease_length
         self.cancel_grace = cancel_grace
+        self.shares = shares or Shares()
         self.is_stopping = False
+        self._on_lost = on_lost
         self.journal = Journal(store, self._reload)
         self._workspaces: dict[tuple[str, str], Workspace] = {}
         self._catalogs: OrderedDict[tuple[int, str], Catalog] = OrderedDict()
@@ -69,6 +82,8 @@ class Plane:
         """Go on with every run that had not ended."""
         for _, tenant_id, workspace_id in await self.store.workspaces():
             await self.workspace(tenant_id, workspace_id)
+        if self.active_runs:
+            _LOG.info("going on with %d runs that had not ended", self.active_runs)
         self._tasks = [
             asyncio.create_task(self.journal.run(), name="journal"),
             asyncio.create_task(self._tick(), name="ticks"),
@@ -96,7 +111,7 @@ class Plane:
         async with self._opening:
             found = self._workspaces.get((tenant_id, workspace_id))
             if found is None:
-                number = self.store.workspace(tenant_id, workspace_id)
+                number = await self.store.workspace(tenant_id, workspace_id)
                 found = Workspace(
                     number,
                     tenant_id,
@@ -105,6 +120,7 @@ class Plane:
                     journal=self.journal,
                     lease_length=self.lease_length,
                     cancel_grace=self.cancel_grace,
+                    shares=self.shares,
                 )
                 await self._load(found)
                 self._workspaces[tenant_id, workspace_id] = found
@@ -164,15 +180,24 @@ class Plane:
     async def _load(self, workspace: Workspace) -> None:
         await workspace.load(lambda deployment_id: self.catalog(workspace, deployment_id))
 
-    async def _reload(self) -> None:
-        """Read everything again after a write was refused."""
+    async def _reload(self, problem: Exception) -> None:
+        """Read everything again after a write was refused, unless there is nothing to read from."""
         for workspace in self._workspaces.values():
             workspace.unload()
         self._catalogs.clear()
-        # Whoever asks for a workspace meanwhile waits for the lock.
-        async with self._opening:
-            for workspace in self._workspaces.values():
-                await self._load(workspace)
+        if not isinstance(problem, errors.UnavailableError):
+            try:
+                # Whoever asks for a workspace meanwhile waits for the lock.
+                async with self._opening:
+                    for workspace in self._workspaces.values():
+                        await self._load(workspace)
+                return
+            except errors.UnavailableError as exc:
+                _LOG.error("%s", exc)
+        self.is_stopping = True
+        for workspace in self._workspaces.values():
+            workspace.signals.announce_all()
+        self._on_lost()
 
     async def _tick(self) -> None:
         while True:

@@ -7,24 +7,24 @@ that decides what is declared. Nothing here recurses over assets or partitions.
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from servo import errors
+from servo.controlplane.asked import Tasks, selected_tasks
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.machine import label
 from servo.controlplane.mapping import WHOLE, Edge, Scope
+from servo.controlplane.selecting import reach
 from servo.types.assets import AssetDefinition
 from servo.types.dependencies import DependencyMapping
 from servo.types.keys import AssetKey
-from servo.types.partition_axes import TimeRange
 from servo.types.partition_keys import PartitionKey
-from servo.types.partition_sets import PartitionSet, validate_key
-from servo.types.partitions import StaticDimension, TimeDimension
+from servo.types.partitions import StaticDimension
 from servo.types.plans import Plan, PlanGate, PlannedTask
-from servo.types.requests import AllPartitions, CreateRunRequest, PartitionRange
+from servo.types.requests import CreateRunRequest
 from servo.types.scalars import PartitionDimensionValue
+from servo.types.selection import ANY_LEVEL
 
 Materialized = Callable[[AssetKey], Collection[PartitionKey]]
 """Answers which partitions of an asset are materialised."""
@@ -50,15 +50,35 @@ def plan(
 
     Raises:
         servo.errors.NotFoundError: A selection names nothing.
-        servo.errors.InvalidArgumentError: Partitions are missing from the request, are not
-            declared, or an upstream partition is neither materialised nor part of the run.
+        servo.errors.InvalidArgumentError: A selection cannot be read, partitions are missing from
+            the request, are not declared, or an upstream partition is neither materialised nor
+            part of the run.
     """
-    selected = catalog.select(request.selection)
-    _check_dimensions(request, selected, catalog)
-    wanted: _Wanted = {}
-    for key in selected:
-        asset = catalog.assets[key]
-        wanted[key] = dict.fromkeys(_selected_partitions(request, asset, scope))
+    tasks = selected_tasks(request, catalog, scope)
+    return plan_tasks(tasks, request, catalog, materialized, scope)
+
+
+def plan_tasks(
+    tasks: Tasks,
+    request: CreateRunRequest,
+    catalog: Catalog,
+    materialized: Materialized,
+    scope: Scope,
+) -> Plan:
+    """Put tasks into their order, with what the request adds upstream and downstream of them.
+
+    Args:
+        tasks: The partitions of each asset, which has to be one of the deployment.
+        request: What is asked for.
+        catalog: The deployment.
+        materialized: Which partitions exist already.
+        scope: What is declared.
+
+    Raises:
+        servo.errors.InvalidArgumentError: There are too many, or an upstream partition is neither
+            materialised nor part of the run.
+    """
+    wanted: _Wanted = {key: dict.fromkeys(partitions) for key, partitions in tasks.items()}
     if request.downstream:
         _add_downstream(wanted, catalog, scope)
     if request.upstream:
@@ -93,94 +113,11 @@ def topological(keys: Collection[AssetKey], catalog: Catalog) -> list[AssetKey]:
     return order
 
 
-# -- which partitions ---------------------------------------------------------------------
-
-
-def _check_dimensions(
-    request: CreateRunRequest, selected: Sequence[AssetKey], catalog: Catalog
-) -> None:
-    """Refuse a dimension that no selected asset has."""
-    if isinstance(request.partitions, PartitionKey):
-        asked = set(request.partitions.dimensions)
-    elif isinstance(request.partitions, PartitionRange) and request.partitions.dimension:
-        asked = {request.partitions.dimension}
-    else:
-        return
-    known = {name for key in selected for name in catalog.assets[key].partitioning.dimension_names}
-    if unknown := sorted(asked - known):
-        have = f"they have {sorted(known)}" if known else "they are not partitioned"
-        raise errors.InvalidArgumentError(
-            f"none of the selected assets has the partition dimension {unknown[0]!r}; {have}",
-            code="UNKNOWN_DIMENSION",
-        )
-
-
-def _selected_partitions(
-    request: CreateRunRequest, asset: AssetDefinition, scope: Scope
-) -> Iterable[PartitionKey]:
-    strategy = asset.partitioning
-    if not strategy.is_partitioned:
-        return (WHOLE,)
-    asked = request.partitions
-    names = ", ".join(strategy.dimension_names)
-    if isinstance(asked, AllPartitions):
-        return scope.declared(asset)
-    if isinstance(asked, PartitionRange):
-        return _range_partitions(asked, asset, scope)
-    if asked is None:
-        raise errors.InvalidArgumentError(
-            f"asset {str(asset.key)!r} is partitioned by {names}; say which partitions: "
-            "--partition NAME=VALUE, --partitions FIRST..LAST or --all-partitions",
-            code="PARTITION_REQUIRED",
-        )
-    own = {n: v for n, v in asked.dimensions.items() if n in strategy.dimension_names}
-    key = PartitionKey(own)
-    try:
-        validate_key(strategy, key, now=scope.now, tenant_id=scope.tenant_id)
-    except ValueError as exc:
-        raise errors.InvalidArgumentError(
-            f"asset {str(asset.key)!r}: {exc}", code="INVALID_PARTITION"
-        ) from exc
-    return (key,)
-
-
-def _range_partitions(
-    asked: PartitionRange, asset: AssetDefinition, scope: Scope
-) -> Iterable[PartitionKey]:
-    times = [d for d in asset.partitioning.dimensions if isinstance(d, TimeDimension)]
-    matching = [d for d in times if asked.dimension in ("", d.name)]
-    if len(matching) != 1:
-        have = ", ".join(repr(d.name) for d in times) or "none"
-        raise errors.InvalidArgumentError(
-            f"asset {str(asset.key)!r}: a range needs one time dimension, it has {have}; "
-            "use --partition or --all-partitions",
-            code="INVALID_PARTITION",
-        )
-    dimension = matching[0]
-    try:
-        axis = TimeRange.between(dimension, asked.first, asked.last)
-        ends = (axis.at(0), axis.at(len(axis) - 1))
-        # Both ends are checked alone: the other dimensions take every declared value.
-        alone = type(asset.partitioning)([dimension])
-        for end in ends:
-            validate_key(alone, PartitionKey({dimension.name: end}), now=scope.now)
-    except ValueError as exc:
-        raise errors.InvalidArgumentError(
-            f"asset {str(asset.key)!r}: {exc}", code="INVALID_PARTITION"
-        ) from exc
-    if len(asset.partitioning.dimensions) == 1:
-        return PartitionSet([axis])
-    return scope.declared(asset).narrow(axis)
+# -- what is added -----------------------------------------------------------------------
 
 
 def _add_downstream(wanted: _Wanted, catalog: Catalog, scope: Scope) -> None:
-    reached = set(wanted)
-    todo = deque(wanted)
-    while todo:
-        for reader in catalog.downstream(todo.popleft()):
-            if reader not in reached:
-                reached.add(reader)
-                todo.append(reader)
+    reached = reach(wanted, catalog.downstream, ANY_LEVEL)
     for key in topological(reached, catalog):
         asset = catalog.assets[key]
         keys = wanted.setdefault(key, {})
@@ -203,13 +140,7 @@ def _touches(edges: Iterable[tuple[Edge, Mapping[PartitionKey, None]]], key: Par
 
 
 def _add_upstream(wanted: _Wanted, catalog: Catalog, scope: Scope) -> None:
-    reached = set(wanted)
-    todo = deque(wanted)
-    while todo:
-        for dependency in catalog.assets[todo.popleft()].dependencies:
-            if dependency.upstream_key not in reached:
-                reached.add(dependency.upstream_key)
-                todo.append(dependency.upstream_key)
+    reached = reach(wanted, catalog.upstream, ANY_LEVEL)
     for key in reversed(topological(reached, catalog)):
         asset = catalog.assets[key]
         for dependency in asset.dependencies:

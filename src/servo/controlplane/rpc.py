@@ -77,7 +77,8 @@ class Router(grpc.GenericRpcHandler):
                 responses = verb(caller, method.decode_request(data))
                 async with aclosing(responses), self._endpoints.while_valid(caller):
                     async for response in responses:
-                        await context.write(method.encode_response(response))
+                        async with self._endpoints.taken_in_time(response):
+                            await context.write(method.encode_response(response))
             except Exception as exc:  # everything ends here, as a status
                 await _abort(context, method, metadata, exc)
 

@@ -1,22 +1,20 @@
-"""The verbs of runs: planning and starting, reading, stopping, following."""
+"""The verbs of runs: planning and starting, reading, stopping, holding, explaining."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from servo import _wire, errors
-from servo.controlplane import planner
+from servo.controlplane import asked, planner, reruns, why
 from servo.controlplane.caller import Caller, page_number
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.mapping import Scope
 from servo.controlplane.plane import Plane, run_not_found, stored_run
-from servo.controlplane.signals import Signal
 from servo.controlplane.workspace import Workspace
-from servo.types.events import Event, RunStateChanged
+from servo.types.blockers import ExplainRequest, ExplainResponse
 from servo.types.ids import RunId, TaskId
 from servo.types.plans import Plan
 from servo.types.records import Run, Task
@@ -29,13 +27,12 @@ from servo.types.requests import (
     GetRunResponse,
     ListRunsRequest,
     ListRunsResponse,
-    WatchRunRequest,
-    WatchRunResponse,
+    UpdateRunRequest,
+    UpdateRunResponse,
 )
 from servo.types.runs import RunState, TaskState
 
 _MAX_PAGE = 1000
-_EVENTS_AT_ONCE = 1000
 _NEWEST = "~"
 """Sorts after every ULID."""
 
@@ -54,24 +51,27 @@ class Runs:
         """Plan and start a run, or return the one that the run key names.
 
         Raises:
-            servo.errors.NotFoundError: There is no such deployment or asset.
+            servo.errors.NotFoundError: There is no such deployment or asset, or no such run to
+                repeat.
             servo.errors.ConflictError: The run key names a run with another request.
             servo.errors.InvalidArgumentError: The request cannot be planned.
         """
-        if not request.selection:
-            raise errors.InvalidArgumentError("a run needs at least one asset key or glob")
+        _check_request(request)
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
         # One at a time: two requests with the same run key must not both find it free. For each
         # workspace by itself: nobody is to wait for, or to notice, the plans of others.
         async with workspace.creating:
-            fingerprint = _fingerprint(request)
+            fingerprint = request_fingerprint(request)
             if request.run_key:
                 existing = await self._existing(workspace, request, fingerprint)
                 if existing is not None:
                     return CreateRunResponse(run=existing, created=False)
+            parent = await reruns.read_parent(workspace, request.rerun) if request.rerun else None
             catalog = await self.plane.chosen_catalog(workspace, request.deployment_id)
-            plan = await self._plan(workspace, catalog, request)
-            run, tasks = _new_run(request, plan, catalog.deployment_id, fingerprint)
+            if parent is not None:
+                request = parent.inherited(request, catalog.deployment_id)
+            plan = await self._plan(workspace, catalog, request, parent)
+            run, tasks = _new_run(request, plan, catalog.deployment_id, fingerprint, parent)
             run = replace(run, trace_context=caller.trace_context)
             run = workspace.accept(run, tasks, plan, request, catalog)
             await workspace.journal.durable()
@@ -96,18 +96,26 @@ class Runs:
         )
 
     async def _plan(
-        self, workspace: Workspace, catalog: Catalog, request: CreateRunRequest
+        self,
+        workspace: Workspace,
+        catalog: Catalog,
+        request: CreateRunRequest,
+        parent: reruns.Parent | None,
     ) -> Plan:
-        keys = catalog.select(request.selection)
-        if request.upstream or request.downstream:
-            keys = list(catalog.assets)
-        upstream = {d.upstream_key for key in keys for d in catalog.assets[key].dependencies}
-        await workspace.know_materializations(catalog.asset_id(key) for key in upstream)
         scope = Scope(datetime.now(UTC), workspace.tenant_id)
+        if parent is None:
+            tasks = await asyncio.to_thread(asked.selected_tasks, request, catalog, scope)
+        else:
+            tasks = await asyncio.to_thread(
+                reruns.choose, parent, request.selection, catalog, scope
+            )
+        keys = catalog.assets if request.upstream or request.downstream else tasks
+        upstream = {found for key in keys for found in catalog.upstream(key)}
+        await workspace.know_materializations(catalog.asset_id(key) for key in upstream)
         # A copy: planning happens in a thread, while runs go on adding to the original.
         made = {key: frozenset(workspace.materialized(catalog.asset_id(key))) for key in upstream}
         return await asyncio.to_thread(
-            planner.plan, request, catalog, lambda key: made.get(key, frozenset()), scope
+            planner.plan_tasks, tasks, request, catalog, lambda key: made.get(key, ()), scope
         )
 
     async def get_run(self, caller: Caller, request: GetRunRequest) -> GetRunResponse:
@@ -118,7 +126,8 @@ class Runs:
         """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
         if request.page_size < 0:
-            return GetRunResponse(run=await stored_run(workspace, request.run_id))
+            stored = await stored_run(workspace, request.run_id)
+            return GetRunResponse(run=_with_standing(workspace, stored))
         size = min(request.page_size or _MAX_PAGE, _MAX_PAGE)
         first = page_number(request.page_token)
         run, tasks = await workspace.store.run_with_tasks(
@@ -127,7 +136,8 @@ class Runs:
         if run is None:
             raise run_not_found(request.run_id)
         more = str(first + size) if len(tasks) > size else ""
-        return GetRunResponse(run=replace(run, tasks=tuple(tasks[:size])), next_page_token=more)
+        run = _with_standing(workspace, replace(run, tasks=tuple(tasks[:size])))
+        return GetRunResponse(run=run, next_page_token=more)
 
     async def list_runs(self, caller: Caller, request: ListRunsRequest) -> ListRunsResponse:
         """Return a page of runs, newest first."""
@@ -136,7 +146,8 @@ class Runs:
         before = request.page_token or _NEWEST
         runs = await workspace.store.runs(workspace.number, before, size + 1, request.states)
         more = runs[size - 1].run_id if len(runs) > size else ""
-        return ListRunsResponse(runs=tuple(runs[:size]), next_page_token=more)
+        shown = tuple([_with_standing(workspace, run) for run in runs[:size]])
+        return ListRunsResponse(runs=shown, next_page_token=more)
 
     async def cancel_run(self, caller: Caller, request: CancelRunRequest) -> CancelRunResponse:
         """Ask a run to stop; a run that has ended stays as it is.
@@ -152,45 +163,72 @@ class Runs:
         await workspace.journal.durable()
         return CancelRunResponse(run=run)
 
-    async def watch_run(
-        self, caller: Caller, request: WatchRunRequest
-    ) -> AsyncIterator[WatchRunResponse]:
-        """Yield the events of a run until it has ended, and the progress of its tasks.
+    async def update_run(self, caller: Caller, request: UpdateRunRequest) -> UpdateRunResponse:
+        """Hold or resume a run, or change its priority.
 
         Raises:
             servo.errors.NotFoundError: There is no such run.
+            servo.errors.ConflictError: It has ended; nothing of it could be held or go first.
         """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
-        run = await stored_run(workspace, request.run_id)
-        signal = workspace.signals.subscribe(run.run_id)
-        after = request.after_sequence
-        try:
-            while not self.plane.is_stopping:
-                # The state before the events: what is committed between the two reads is then
-                # among the events, and a run that had ended has all of its events there.
-                has_ended = (await stored_run(workspace, run.run_id)).state.is_terminal
-                events = await workspace.store.events(run.run_id, after, _EVENTS_AT_ONCE)
-                if events:
-                    after = events[-1].sequence
-                    yield WatchRunResponse(events=tuple(events))
-                if len(events) == _EVENTS_AT_ONCE:
-                    continue
-                if has_ended or any(map(_ends_run, events)):
-                    return
-                if progress := _take_progress(signal, run.run_id):
-                    yield WatchRunResponse(events=progress)
-                await signal.wait()
-        finally:
-            workspace.signals.unsubscribe(run.run_id, signal)
+        run = workspace.update_run(request.run_id, paused=request.paused, priority=request.priority)
+        if run is None:
+            stored = await stored_run(workspace, request.run_id)
+            raise errors.ConflictError(
+                f"run {stored.run_id} has ended ({stored.state}); nothing of it is left to hold "
+                "or to hurry; `servo rerun` repeats it",
+                code="RUN_HAS_ENDED",
+                context={"run_id": stored.run_id, "state": stored.state.value},
+            )
+        await workspace.journal.durable()
+        return UpdateRunResponse(run=run)
+
+    async def explain(self, caller: Caller, request: ExplainRequest) -> ExplainResponse:
+        """Say why a run, a task or an asset is not done.
+
+        Raises:
+            servo.errors.NotFoundError: There is no such run, task or asset.
+        """
+        workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
+        return await why.explain(workspace, request)
 
 
-def _fingerprint(request: CreateRunRequest) -> str:
-    """Return what identifies a request under one run key."""
+def _with_standing(workspace: Workspace, run: Run) -> Run:
+    """Return a run with what it and its tasks wait for, which is no part of the history."""
+    active = workspace.active.get(run.run_id)
+    if active is None or run.state.is_terminal:
+        return run
+    tasks = [
+        replace(task, waiting=why.waiting_for(workspace, active, task.index))
+        if task.state is TaskState.READY
+        else task
+        for task in run.tasks
+    ]
+    reason = why.held_up(workspace, active) or run.reason
+    return replace(run, tasks=tuple(tasks), reason=reason)
+
+
+def request_fingerprint(request: CreateRunRequest) -> str:
+    """Return what identifies a request under one run key: everything but the key."""
     return hashlib.sha256(_wire.encode(replace(request, run_key=""))).hexdigest()
 
 
+def _check_request(request: CreateRunRequest) -> None:
+    if request.rerun is None:
+        if not request.selection:
+            raise errors.InvalidArgumentError("a run needs at least one asset key or selection")
+    elif request.partitions is not None:
+        raise errors.InvalidArgumentError(
+            "a rerun has the partitions of the run that it repeats; leave partitions out"
+        )
+
+
 def _new_run(
-    request: CreateRunRequest, plan: Plan, deployment_id: str, fingerprint: str
+    request: CreateRunRequest,
+    plan: Plan,
+    deployment_id: str,
+    fingerprint: str,
+    parent: reruns.Parent | None,
 ) -> tuple[Run, list[Task]]:
     run = Run(
         run_id=RunId.generate(),
@@ -200,6 +238,13 @@ def _new_run(
         request_fingerprint=fingerprint,
         selection=tuple(request.selection),
         created_at=datetime.now(UTC),
+        priority=request.priority,
+        max_parallelism=request.max_parallelism,
+        timeout_seconds=request.timeout_seconds,
+        budget=request.budget,
+        code_version_id=request.code_version_id,
+        parent_run_id=parent.run.run_id if parent else "",
+        root_run_id=(parent.run.root_run_id or parent.run.run_id) if parent else "",
     )
     tasks = [
         Task(
@@ -212,16 +257,3 @@ def _new_run(
         for index, planned in enumerate(plan.tasks)
     ]
     return run, tasks
-
-
-def _ends_run(event: Event) -> bool:
-    return isinstance(event.payload, RunStateChanged) and event.payload.state.is_terminal
-
-
-def _take_progress(signal: Signal, run_id: str) -> tuple[Event, ...]:
-    news, signal.progress = signal.progress, {}
-    now = datetime.now(UTC)
-    return tuple(
-        Event(sequence=0, occurred_at=now, run_id=run_id, payload=progress)
-        for progress in news.values()
-    )

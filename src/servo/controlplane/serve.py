@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc.aio
 
 from servo import errors
 from servo._wire import METHODS
+from servo.client import Tls
 from servo.client.transport import SERVER_OPTIONS
 from servo.controlplane import health, listener
-from servo.controlplane.endpoints import Endpoints
-from servo.controlplane.http import HttpApp
-from servo.controlplane.identity import Gate
+from servo.controlplane.forward import Front, Relay
 from servo.controlplane.keys import KeyRing
-from servo.controlplane.limits import MAX_REQUEST_BYTES, Limiter, RateLimit
-from servo.controlplane.plane import Plane
+from servo.controlplane.limits import MAX_REQUEST_BYTES, RateLimit
 from servo.controlplane.reflection import Reflection
-from servo.controlplane.rpc import Router
-from servo.controlplane.service import Service
-from servo.controlplane.store.sqlite import SqliteStore
+from servo.controlplane.store import address
+from servo.controlplane.store.store import Store
+from servo.controlplane.term import Term
 from servo.controlplane.tls import TlsConfig
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
+    from servo.controlplane.leader import Election
     from servo.controlplane.oidc import OidcConfig
 
 MIN_API_KEY: Final = 32
 """Characters that the key of a control plane must have that others than this machine reach."""
+_EVERYWHERE: Final = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +42,15 @@ class ControlPlaneConfig:
     """How a control plane is set up.
 
     Attributes:
-        database: The SQLite file; made when it does not exist.
+        database: The SQLite file, made when it does not exist; or the ``postgresql://`` URL of a
+            database that several control planes may share.
         api_key: A key for everything; empty when only stored keys and tokens are to open it.
         listen: Host and port for gRPC; port 0 takes a free one. Without TLS only loopback.
         http_listen: Host and port for HTTP; by default a free port of the same host.
+        advertise: Host and port for gRPC at which the other control planes on the database reach
+            this one; by default where it listens.
+        peer_ca: PEM file of the authorities that the others' certificates are checked with; by
+            default the system's.
         tls: What both ports show and trust; `None` for no TLS.
         oidc: Whose tokens are taken beside keys; `None` for nobody's.
         rate_limit: How many calls each key may make; `None` for any number.
@@ -51,12 +58,17 @@ class ControlPlaneConfig:
         cors_origins: Origins whose pages browsers let call over HTTP.
         lease_length: How long a lease lasts without a heartbeat.
         cancel_grace: How long a cancelled attempt may take to end by itself.
+        max_tasks_per_tenant: Attempts that one tenant may have under way; 0 for no limit.
+        max_tasks: Attempts that all tenants may have under way together, shared fairly; 0 for no
+            limit.
     """
 
-    database: Path
+    database: Path | str
     api_key: str = ""
     listen: str = "127.0.0.1:0"
     http_listen: str = ""
+    advertise: str = ""
+    peer_ca: Path | None = None
     tls: TlsConfig | None = None
     oidc: OidcConfig | None = None
     rate_limit: RateLimit | None = None
@@ -64,6 +76,17 @@ class ControlPlaneConfig:
     cors_origins: tuple[str, ...] = ()
     lease_length: timedelta = timedelta(seconds=30)
     cancel_grace: timedelta = timedelta(seconds=10)
+    max_tasks_per_tenant: int = 0
+    max_tasks: int = 0
+
+    @property
+    def location(self) -> Path | str:
+        """The path of the file, or the URL.
+
+        Raises:
+            servo.errors.ConfigurationError: It is neither.
+        """
+        return self.database if isinstance(self.database, Path) else address.parse(self.database)
 
     @property
     def http_address(self) -> str:
@@ -84,115 +107,164 @@ class ControlPlaneConfig:
 class ControlPlane:
     """A control plane that others reach over gRPC and HTTP.
 
+    With a SQLite file it schedules as long as it serves. Of several on one PostgreSQL database
+    one schedules, and the others pass on to it what they are asked.
+
     Args:
         config: How it is set up.
     """
 
     def __init__(self, config: ControlPlaneConfig) -> None:
         self._config = config
-        self._store: SqliteStore | None = None
-        self._plane: Plane | None = None
+        self._term: Term | None = None
+        self._relay: Relay | None = None
+        self._election: Election | None = None
         self._server: grpc.aio.Server | None = None
         self._http: listener.HttpListener | None = None
         self._health: health.Health | None = None
-        self._keys: KeyRing | None = None
+        self.grpc_url = ""
         self.http_url = ""
 
     @property
-    def store(self) -> SqliteStore:
-        """The store of a control plane that was started."""
-        if self._store is None:
-            raise RuntimeError("the control plane was not started")
-        return self._store
+    def is_scheduling(self) -> bool:
+        """Whether it is this one, of those that share a database, that schedules."""
+        return self._term is not None
+
+    @property
+    def store(self) -> Store:
+        """The store of a control plane that schedules."""
+        return self._current.store
 
     @property
     def keys(self) -> KeyRing:
-        """The keys of a control plane that was started."""
-        if self._keys is None:
-            raise RuntimeError("the control plane was not started")
-        return self._keys
+        """The keys of a control plane that schedules."""
+        return self._current.keys
+
+    @property
+    def _current(self) -> Term:
+        if self._term is None:
+            raise RuntimeError("the control plane was not started, or another one schedules")
+        return self._term
 
     @property
     def active_runs(self) -> int:
         """The number of runs that have not ended."""
-        return self._plane.active_runs if self._plane else 0
+        return self._term.plane.active_runs if self._term else 0
 
     @property
     def active_workspaces(self) -> tuple[tuple[str, str], ...]:
         """Tenant and workspace of those that have runs that have not ended."""
-        return self._plane.active_workspaces if self._plane else ()
+        return self._term.plane.active_workspaces if self._term else ()
 
     @property
     def connected_workers(self) -> int:
         """The number of workers that hold a session."""
-        return self._plane.connected_workers if self._plane else 0
+        return self._term.plane.connected_workers if self._term else 0
 
     @property
     def watchers(self) -> int:
         """The number of streams that follow a run or its log."""
-        return self._plane.watchers if self._plane else 0
+        return self._term.plane.watchers if self._term else 0
 
     async def start(self) -> str:
         """Go on with what had not ended and serve; return the gRPC URL, `http_url` has the other.
 
         Raises:
-            servo.errors.ConfigurationError: The database is in use or too new, a TLS file cannot
-                be used, or others could reach the control plane without TLS or without a key.
+            servo.errors.ConfigurationError: The database is in use, too new or too old, a TLS file
+                cannot be used, or others could reach the control plane without TLS or a key.
             servo.errors.FilesystemError: The database cannot be opened.
-            servo.errors.UnavailableError: An address cannot be listened on.
+            servo.errors.UnavailableError: An address cannot be listened on, or the database does
+                not answer.
         """
         config = self._config
         _check_exposure(config)
         ssl_context = None if config.tls is None else config.tls.ssl_context()
-        self._store = SqliteStore(config.database)
+        database = config.location
         try:
-            keys = self._keys = KeyRing(self._store, config.api_key)
-            await keys.load()
-            if config.is_exposed and keys.is_empty and config.oidc is None:
-                raise errors.ConfigurationError(
-                    f"nothing could authenticate at {config.listen!r}: set SERVO_API_KEY (at least "
-                    f"{MIN_API_KEY} characters), or start it on loopback and make a key with "
-                    "'servo keys create'",
-                    code="LISTEN_WITHOUT_AUTH",
-                )
-            plane = self._plane = Plane(
-                self._store, lease_length=config.lease_length, cancel_grace=config.cancel_grace
-            )
-            endpoints = self._endpoints(plane, keys)
-            app = HttpApp(
-                endpoints,
-                lambda: not plane.is_stopping,
-                max_request_bytes=config.max_request_bytes,
-                cors_origins=config.cors_origins,
-            )
+            if isinstance(database, Path):
+                handler, app = await self._prepare_alone(database)
+            else:
+                handler, app = await self._prepare_shared(database)
             self._http = listener.HttpListener(app, config.http_address, ssl_context)
-            port = self._bind_grpc(endpoints)
+            port = self._bind_grpc(handler)
             self.http_url = self._http.start()
+            url = self.grpc_url = f"{self._scheme}://{config.listen.rpartition(':')[0]}:{port}"
+            if self._term is not None:
+                await self._term.begin()
+            assert self._server is not None
+            await self._server.start()
+            if isinstance(database, str):
+                own_address = f"{self._scheme}://{config.advertise}" if config.advertise else url
+                from servo.controlplane.leader import Election
+
+                self._election = Election(database, own_address, self._lead, self._follow)
+                await self._election.start()
         except errors.ServoError:
             await self.stop()
             raise
-        await plane.start()
-        assert self._server is not None
-        await self._server.start()
-        scheme = "grpc" if config.tls is None else "grpcs"
-        return f"{scheme}://{config.listen.rpartition(':')[0]}:{port}"
+        return url
 
-    def _endpoints(self, plane: Plane, keys: KeyRing) -> Endpoints:
+    @property
+    def _scheme(self) -> str:
+        return "grpc" if self._config.tls is None else "grpcs"
+
+    async def _prepare_alone(self, path: Path) -> tuple[grpc.GenericRpcHandler, Any]:
+        from servo.controlplane.store.sqlite import SqliteStore
+
+        term = self._term = Term(self._config, SqliteStore(path))
+        await term.keys.load()
+        self._require_keys(term.keys.is_empty)
+        return term.router, term.app
+
+    async def _prepare_shared(self, url: str) -> tuple[grpc.GenericRpcHandler, Any]:
+        from servo.controlplane.store.postgres import check
+
         config = self._config
-        tokens = None
-        if config.oidc is not None:
-            from servo.controlplane.oidc import OidcVerifier
+        _check_advertised(config)
+        has_keys = await asyncio.to_thread(check, url)
+        self._require_keys(not config.api_key and not has_keys)
+        tls = config.tls
+        shown = (None, None) if tls is None or tls.client_ca is None else (tls.cert, tls.key)
+        self._relay = Relay(Tls(ca=config.peer_ca, cert=shown[0], key=shown[1]))
+        front = Front(lambda: self._term, self._relay, config)
+        return front, front
 
-            tokens = OidcVerifier(config.oidc)
-        gate = Gate(
-            keys,
-            plane.has_workspace,
-            limiter=None if config.rate_limit is None else Limiter(config.rate_limit),
-            tokens=tokens,
+    def _require_keys(self, is_empty: bool) -> None:
+        config = self._config
+        shared = isinstance(config.location, str)
+        if not is_empty or config.oidc is not None or not (config.is_exposed or shared):
+            return
+        which = "the same for every control plane on the database" if shared else "for everything"
+        raise errors.ConfigurationError(
+            f"nothing could authenticate at {config.listen!r}: set SERVO_API_KEY, {which} (at "
+            f"least {MIN_API_KEY} characters), or start it on loopback and make a key with "
+            "'servo keys create'",
+            code="LISTEN_WITHOUT_AUTH",
         )
-        return Endpoints(Service(plane, keys), gate)
 
-    def _bind_grpc(self, endpoints: Endpoints) -> int:
+    @asynccontextmanager
+    async def _lead(self, epoch: int, lost: asyncio.Event) -> AsyncIterator[None]:
+        """Schedule while a block runs."""
+        from servo.controlplane.store.postgres import PostgresStore
+
+        database = self._config.location
+        assert isinstance(database, str)
+        store = await asyncio.to_thread(PostgresStore, database, epoch)
+        term = Term(self._config, store, on_lost=lost.set)
+        try:
+            await term.keys.load()
+            await term.begin()
+            self._term = term
+            yield
+        finally:
+            self._term = None
+            await term.end()
+
+    def _follow(self, leader: str) -> None:
+        assert self._relay is not None
+        self._relay.follow(leader)
+
+    def _bind_grpc(self, handler: grpc.GenericRpcHandler) -> int:
         config = self._config
         options = [
             *SERVER_OPTIONS,
@@ -200,9 +272,7 @@ class ControlPlane:
         ]
         self._health = health.Health(frozenset(method.service for method in METHODS.values()))
         self._server = grpc.aio.server(options=options)
-        self._server.add_generic_rpc_handlers(
-            (Router(endpoints), self._health, Reflection(_contract_files))
-        )
+        self._server.add_generic_rpc_handlers((handler, self._health, Reflection(_contract_files)))
         try:
             if config.tls is None:
                 return self._server.add_insecure_port(config.listen)
@@ -216,15 +286,20 @@ class ControlPlane:
         """Record what is under way and stop serving; runs go on at the next start."""
         if self._health is not None:
             self._health.stop()
-        if self._plane is not None:
-            await self._plane.stop()
+        if self._election is not None:
+            await self._election.stop()
+        term, self._term = self._term, None
+        if term is not None:
+            await term.plane.stop()
         if self._http is not None:
             await self._http.stop()
         if self._server is not None:
             await self._server.stop(grace=1)
-        if self._store is not None:
-            self._store.close()
-        self._plane = self._server = self._store = self._http = self._health = None
+        if self._relay is not None:
+            await self._relay.close()
+        if term is not None:
+            term.store.close()
+        self._election = self._relay = self._server = self._http = self._health = None
 
 
 def _check_exposure(config: ControlPlaneConfig) -> None:
@@ -243,6 +318,16 @@ def _check_exposure(config: ControlPlaneConfig) -> None:
             f"network can try needs {MIN_API_KEY} random ones, such as `openssl rand -hex 32` "
             "makes",
             code="API_KEY_TOO_SHORT",
+        )
+
+
+def _check_advertised(config: ControlPlaneConfig) -> None:
+    host, _ = listener.split(config.advertise or config.listen)
+    if host in _EVERYWHERE:
+        raise errors.ConfigurationError(
+            f"the other control planes on the database cannot reach {host!r}; give --advertise "
+            "HOST:PORT, the address of this one that they can reach",
+            code="ADVERTISE_MISSING",
         )
 
 

@@ -14,9 +14,12 @@ from servo.controlplane.access import Access
 from servo.controlplane.assets import Assets
 from servo.controlplane.caller import Caller
 from servo.controlplane.deployments import Deployments
+from servo.controlplane.events import Events
 from servo.controlplane.keys import KeyRing
 from servo.controlplane.logs import Logs
+from servo.controlplane.pace import WatchLimits
 from servo.controlplane.plane import Plane
+from servo.controlplane.pools import Pools
 from servo.controlplane.runs import Runs
 from servo.controlplane.workspace import Workspace
 from servo.types.requests import GetServerInfoRequest, GetServerInfoResponse
@@ -31,17 +34,22 @@ from servo.types.sessions import (
 CAPABILITIES = ("cancel", "logs", "metrics", "progress")
 """What the control plane can do beyond giving out tasks."""
 
+_WATCH_LIMITS = WatchLimits()
 
-class Service(Deployments, Runs, Assets, Logs, Access):
-    """Every RPC of the contract: those of five nouns, the server's own and the workers'.
+
+class Service(Deployments, Runs, Events, Assets, Logs, Pools, Access):
+    """Every RPC of the contract: those of seven nouns, the server's own and the workers'.
 
     Args:
         plane: What they act on.
         keys: Who may call them.
+        watch_limits: How slow those who watch may be.
     """
 
-    def __init__(self, plane: Plane, keys: KeyRing) -> None:
-        Deployments.__init__(self, plane)
+    def __init__(
+        self, plane: Plane, keys: KeyRing, watch_limits: WatchLimits = _WATCH_LIMITS
+    ) -> None:
+        Events.__init__(self, plane, watch_limits)
         Access.__init__(self, keys)
 
     async def get_server_info(

@@ -19,6 +19,7 @@ class WorkerSession:
 
     Args:
         worker_id: The worker.
+        code_version_id: The version of the user code that it announces.
 
     Attributes:
         credit: How many attempts may still be pushed.
@@ -26,8 +27,9 @@ class WorkerSession:
         log_batches: How many log batches of this session were received.
     """
 
-    def __init__(self, worker_id: str) -> None:
+    def __init__(self, worker_id: str, code_version_id: str = "") -> None:
         self.worker_id = worker_id
+        self.code_version_id = code_version_id
         self.credit = 0
         self.held: set[str] = set()
         self.log_batches = 0

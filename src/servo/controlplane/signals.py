@@ -1,4 +1,4 @@
-"""Waking those who watch runs; what there is to see they read from the store."""
+"""Waking those who watch; what there is to see they read from the store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from servo.types.events import TaskProgressed
 
 
 class Signal:
-    """Wakes those who wait for news of one run."""
+    """Wakes one who waits for news."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -25,14 +25,15 @@ class Signal:
 
 
 class Signals:
-    """The signals of everybody who watches a run of one workspace."""
+    """The signals of everybody who watches one workspace, or a run of it."""
 
     def __init__(self) -> None:
         self._by_run: dict[str, set[Signal]] = {}
+        self._of_workspace: set[Signal] = set()
 
     def __len__(self) -> int:
         """Return how many wait for news."""
-        return sum(map(len, self._by_run.values()))
+        return len(self._of_workspace) + sum(map(len, self._by_run.values()))
 
     def subscribe(self, run_id: str) -> Signal:
         """Return a signal that is set whenever there is news of a run."""
@@ -47,9 +48,21 @@ class Signals:
         if not waiting:
             self._by_run.pop(run_id, None)
 
-    def announce(self, run_id: str) -> None:
-        """Say that there is news of a run."""
+    def subscribe_to_all(self) -> Signal:
+        """Return a signal that is set whenever the workspace's history has grown."""
+        signal = Signal()
+        self._of_workspace.add(signal)
+        return signal
+
+    def unsubscribe_from_all(self, signal: Signal) -> None:
+        """Take back a signal of the whole workspace."""
+        self._of_workspace.discard(signal)
+
+    def announce(self, run_id: str = "") -> None:
+        """Say that there is news of a run, or of what belongs to no run."""
         for signal in self._by_run.get(run_id, ()):
+            signal.set()
+        for signal in self._of_workspace:
             signal.set()
 
     def announce_progress(self, run_id: str, news: TaskProgressed) -> None:
@@ -60,5 +73,5 @@ class Signals:
 
     def announce_all(self) -> None:
         """Wake everybody, for example before the server stops."""
-        for run_id in list(self._by_run):
+        for run_id in ["", *self._by_run]:
             self.announce(run_id)

@@ -13,7 +13,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from servo.types.events import RunStateChanged, TaskStateChanged
+from servo.types.events import RunStateChanged, RunUpdated, TaskSpent, TaskStateChanged
 from servo.types.records import Run, Task, TaskCounts
 from servo.types.runs import RunState, TaskState
 
@@ -39,10 +39,8 @@ TASK_TRANSITIONS: Final[Mapping[TaskState, frozenset[TaskState]]] = MappingProxy
 
 RUN_TRANSITIONS: Final[Mapping[RunState, frozenset[RunState]]] = MappingProxyType(
     {
-        _R.PENDING: frozenset(
-            {_R.RUNNING, _R.CANCELLING, _R.SUCCEEDED, _R.FAILED, _R.CANCELLED, _R.TIMED_OUT}
-        ),
-        _R.RUNNING: frozenset({_R.CANCELLING, _R.SUCCEEDED, _R.FAILED, _R.CANCELLED, _R.TIMED_OUT}),
+        _R.PENDING: frozenset({_R.RUNNING, _R.CANCELLING, _R.SUCCEEDED, _R.FAILED}),
+        _R.RUNNING: frozenset({_R.CANCELLING, _R.SUCCEEDED, _R.FAILED}),
         _R.CANCELLING: frozenset({_R.CANCELLED, _R.FAILED, _R.TIMED_OUT}),
         _R.SUCCEEDED: frozenset(),
         _R.FAILED: frozenset(),
@@ -85,6 +83,7 @@ def apply_to_task(task: Task, change: TaskStateChanged, occurred_at: datetime) -
             progress=None,
             failure=None,
             checks=(),
+            spent_before=task.spent,
         )
     return replace(
         task,
@@ -99,8 +98,23 @@ def apply_to_task(task: Task, change: TaskStateChanged, occurred_at: datetime) -
     )
 
 
-def apply_to_run(run: Run, change: RunStateChanged, occurred_at: datetime) -> Run:
-    """Return the run after a change of its own state.
+def spend_on_task(task: Task, change: TaskSpent) -> Task:
+    """Return the task after it spent something.
+
+    Args:
+        task: The task before.
+        change: What all of its attempts have spent now.
+
+    Raises:
+        InvalidTransitionError: The task has ended, or no attempt of it is under way.
+    """
+    if task.state not in (_T.DISPATCHED, _T.RUNNING):
+        raise InvalidTransitionError(f"task {task.task_id} is {task.state} and cannot spend")
+    return replace(task, spent=change.spent)
+
+
+def apply_to_run(run: Run, change: RunStateChanged | RunUpdated, occurred_at: datetime) -> Run:
+    """Return the run after a change of its own.
 
     Args:
         run: The run before.
@@ -108,8 +122,13 @@ def apply_to_run(run: Run, change: RunStateChanged, occurred_at: datetime) -> Ru
         occurred_at: When the control plane recorded it.
 
     Raises:
-        InvalidTransitionError: The change does not exist in `RUN_TRANSITIONS`.
+        InvalidTransitionError: The change does not exist in `RUN_TRANSITIONS`, or the run has
+            ended.
     """
+    if isinstance(change, RunUpdated):
+        if run.state.is_terminal:
+            raise InvalidTransitionError(f"run {run.run_id} is {run.state} and cannot change")
+        return replace(run, paused=change.paused, priority=change.priority)
     if change.state not in RUN_TRANSITIONS[run.state]:
         raise InvalidTransitionError(
             f"run {run.run_id} cannot go from {run.state} to {change.state}"
@@ -120,6 +139,9 @@ def apply_to_run(run: Run, change: RunStateChanged, occurred_at: datetime) -> Ru
         reason=change.reason,
         started_at=occurred_at if change.state is _R.RUNNING else run.started_at,
         finished_at=occurred_at if change.state.is_terminal else None,
+        ends_as=change.ends_as,
+        # Nothing of a run that is being stopped is to start any more: holding it means nothing.
+        paused=run.paused and change.state in (_R.PENDING, _R.RUNNING),
     )
 
 

@@ -27,12 +27,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from servo import errors
-from servo.io.storage import SUPERSEDED_FILE
+from servo.io.storage import STAGING_PREFIX, SUPERSEDED_FILE
 from servo.types.assets import Compression, IoConfig
 
 __all__ = ["PublishedFile", "Publisher", "read_fence"]
 
-_STAGING_PREFIX: Final = ".staging-"
 _LOCK_FILE: Final = ".lock"
 # The disk, the quota or the process's own limit is exhausted: the machine's fault, not the code's.
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -80,7 +79,7 @@ class Publisher:
                 not exist.
         """
         directory = self._target.parent
-        staged = directory / f"{_STAGING_PREFIX}{self._token}-{uuid.uuid4().hex}.parquet"
+        staged = directory / f"{STAGING_PREFIX}{self._token}-{uuid.uuid4().hex}.parquet"
         groups = _row_groups(table, io)
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -233,8 +232,8 @@ def _locked(directory: Path) -> Iterator[None]:
 
 def _remove_stale(directory: Path, token: int) -> None:
     # Only attempts with smaller tokens can be dead for sure: a newer one may be writing now.
-    for path in directory.glob(f"{_STAGING_PREFIX}*.parquet"):
-        owner = path.name.removeprefix(_STAGING_PREFIX).partition("-")[0]
+    for path in directory.glob(f"{STAGING_PREFIX}*.parquet"):
+        owner = path.name.removeprefix(STAGING_PREFIX).partition("-")[0]
         if owner.isdigit() and int(owner) <= token:
             path.unlink(missing_ok=True)
 

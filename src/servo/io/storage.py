@@ -11,10 +11,13 @@ from servo.types.keys import AssetKey
 from servo.types.partition_keys import PartitionKey
 from servo.types.partitions import PartitionStrategy
 
-__all__ = ["DATA_FILE", "SUPERSEDED_FILE", "DataRoot"]
+__all__ = ["DATA_FILE", "STAGING_PREFIX", "SUPERSEDED_FILE", "DataRoot", "remove_staged"]
 
 DATA_FILE: Final = "data.parquet"
 """Name of the published file of a partition."""
+
+STAGING_PREFIX: Final = ".staging-"
+"""How the names of files begin that are not published yet; the token of their lease follows."""
 
 SUPERSEDED_FILE: Final = "superseded.parquet"
 """Name that the data keeps when a later run of the same partition left none."""
@@ -60,3 +63,17 @@ class DataRoot:
                 hint="Paths are relative, separated by '/', without '.' and '..'.",
             )
         return self.path.joinpath(*parts)
+
+
+def remove_staged(target: Path, token: int) -> None:
+    """Remove what an attempt had staged that is dead for sure.
+
+    Args:
+        target: The partition's published file.
+        token: The fencing token of the attempt's lease.
+
+    Raises:
+        OSError: The disk refuses.
+    """
+    for path in target.parent.glob(f"{STAGING_PREFIX}{token}-*.parquet"):
+        path.unlink(missing_ok=True)

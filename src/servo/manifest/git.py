@@ -10,10 +10,12 @@ from typing import Final
 
 from servo.types.manifests import GitContext
 
-__all__ = ["GitContext", "extract_git_context", "without_credentials"]
+__all__ = ["GitContext", "code_version_of", "extract_git_context", "without_credentials"]
 
 _TIMEOUT_SECONDS: Final = 5.0
 _CREDENTIALS = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/]*@", re.IGNORECASE)
+# Without what Servo and Python write themselves: the code does not change by that.
+_CODE: Final = (".", ":(exclude,glob)**/.servo/**", ":(exclude,glob)**/__pycache__/**")
 _SECRET_QUERY = re.compile(r"[?#].*$", re.DOTALL)
 
 
@@ -42,6 +44,20 @@ def extract_git_context(root: str | Path | None = None) -> GitContext | None:
         author=author,
         dirty=bool(status),
     )
+
+
+def code_version_of(root: str | Path) -> str:
+    """Name the version of the code in the work tree that ``root`` lies in.
+
+    Returns:
+        The commit, with ``-dirty`` after it where files below ``root`` differ from it; what Servo
+        and Python write there does not count. Empty when git cannot tell.
+    """
+    commit = _git(Path(root), "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    if not commit:
+        return ""
+    changed = _git(Path(root), "status", "--porcelain", "--untracked-files=all", "--", *_CODE)
+    return commit if changed == "" else f"{commit}-dirty"
 
 
 def without_credentials(url: str) -> str:

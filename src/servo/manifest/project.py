@@ -11,6 +11,7 @@ from typing import Final, Self
 from servo import errors
 from servo.config import Settings, load
 from servo.config.files import is_configured
+from servo.manifest.git import code_version_of
 
 __all__ = ["DEFAULT_ASSET_PATHS", "Project", "find_root"]
 
@@ -129,6 +130,15 @@ class Project:
     def lockfile_path(self) -> Path:
         """The lockfile, ``.servo/state.json``; meant to be committed."""
         return self.state_dir / "state.json"
+
+    @property
+    def code_version_id(self) -> str:
+        """The version of the code: what the settings say, else the commit of the work tree.
+
+        A deployment records it and workers announce it, so that a run can be pinned to it. It has
+        ``-dirty`` after the commit where files were changed, and is empty without git.
+        """
+        return self.settings.code_version_id or code_version_of(self.root)
 
     def relative(self, path: str | Path) -> str:
         """Return a path relative to the root, separated by ``/``; an outside one as it is."""

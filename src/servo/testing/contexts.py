@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from servo._spending import Account
 from servo.context import AssetContext
+from servo.types.amounts import Amounts
 from servo.types.ids import RunId, TaskId
 from servo.types.partition_keys import PartitionKey
 
@@ -19,6 +21,7 @@ class RecordingReporter:
         progress_reports: Messages with their percentage, in order.
         metrics: Measurements in order.
         notes: Levels and lines of Servo's own notes, such as failed checks.
+        spending: What was spent in all, by unit, after each time.
         cancelled: Set it to have the context raise at its next call.
     """
 
@@ -26,6 +29,7 @@ class RecordingReporter:
         self.progress_reports: list[tuple[str, float | None]] = []
         self.metrics: list[tuple[str, float]] = []
         self.notes: list[tuple[str, str]] = []
+        self.spending: list[Amounts] = []
         self.cancelled = False
 
     def progress(self, message: str, percentage: float | None) -> None:
@@ -35,6 +39,10 @@ class RecordingReporter:
     def metric(self, name: str, value: float) -> None:
         """Keep a measurement."""
         self.metrics.append((name, value))
+
+    def spent(self, total: Amounts) -> None:
+        """Keep what was spent."""
+        self.spending.append(total)
 
     def note(self, level: str, text: str) -> None:
         """Keep a note."""
@@ -53,6 +61,7 @@ def make_context(
     partition: PartitionKey | Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     attempt: int = 1,
+    budget: Mapping[str, str] | None = None,
     reporter: RecordingReporter | None = None,
 ) -> AssetContext:
     """Make a context for calling an asset's function in a test.
@@ -61,6 +70,8 @@ def make_context(
         partition: The partition to produce.
         config: Values that the run would have been created with.
         attempt: The number of the attempt.
+        budget: What the function may spend, by unit, such as ``{"usd": "1.50"}``; ``ctx.spent``
+            says what it has spent.
         reporter: Keeps what the function reports; leave it out when that does not matter.
     """
     key = partition if isinstance(partition, PartitionKey) else PartitionKey(partition or {})
@@ -72,5 +83,6 @@ def make_context(
         tenant_id="test",
         workspace_id="test",
         config=config,
+        account=Account(budget or {}, None if reporter is None else reporter.spent),
         reporter=reporter,
     )

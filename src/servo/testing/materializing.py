@@ -12,9 +12,11 @@ from servo import errors
 from servo.asset import Asset
 from servo.io.storage import DataRoot
 from servo.testing.contexts import RecordingReporter
+from servo.types.amounts import Amounts
 from servo.types.checks import CheckResult
 from servo.types.ids import MaterializationId, RunId, TaskId
 from servo.types.partition_keys import PartitionKey
+from servo.types.reasons import FailureReason
 from servo.types.records import Failure, Materialization
 from servo.types.sessions import AttemptSucceeded, InputPartition, Lease, TaskDispatch, TaskInput
 from servo.worker.execute import Environment, execute
@@ -34,6 +36,7 @@ class Materialized:
         materialization: What would be recorded; ``None`` when the attempt failed.
         failure: Why the attempt failed, if it did.
         checks: The outcomes of its checks.
+        spent: What the function spent, by unit.
         reporter: What the function reported.
     """
 
@@ -41,6 +44,7 @@ class Materialized:
     materialization: Materialization | None
     failure: Failure | None
     checks: tuple[CheckResult, ...]
+    spent: Amounts
     reporter: RecordingReporter
 
 
@@ -50,6 +54,7 @@ def materialize(
     partition: PartitionKey | Mapping[str, Any] | None = None,
     inputs: Mapping[str, Any] | None = None,
     config: Mapping[str, str] | None = None,
+    budget: Mapping[str, str] | None = None,
     raise_on_error: bool = True,
 ) -> Materialized:
     """Run one asset with its checks; the data is written, read back and removed again.
@@ -60,10 +65,12 @@ def materialize(
         inputs: Data by parameter name: whatever a function may return. A parameter receives it
             as its annotation says.
         config: What the function sees as ``ctx.config``.
+        budget: What the function may spend, by unit; that of the asset when left out.
         raise_on_error: Whether a failure is raised; otherwise it is in the answer.
 
     Raises:
         InvalidArgumentError: ``inputs`` does not name exactly the asset's inputs.
+        BudgetExhaustedError: It spent more than it may.
         DataQualityError: A check of severity ``error`` or ``critical`` failed.
         ServoError: The attempt failed in another way; the message and the notes say how.
     """
@@ -84,6 +91,7 @@ def materialize(
             partition_key=key,
             inputs=tuple(_input(root, one.name, asset, given[one.name]) for one in asset.inputs),
             config=config or {},
+            budget=asset.definition.execution.budget if budget is None else budget,
         )
         environment = Environment(data_root=root, find=lambda _: asset)
         finished = execute(dispatch, environment, reporter)
@@ -98,6 +106,7 @@ def materialize(
         materialization=materialization,
         failure=failure,
         checks=finished.checks,
+        spent=finished.spent,
         reporter=reporter,
     )
 
@@ -134,6 +143,8 @@ def _read(root: DataRoot, found: Materialization | None) -> pa.Table | None:
 def _raise(failure: Failure, reporter: RecordingReporter) -> None:
     details = "\n".join(text for _, text in reporter.notes)
     message = f"{failure.message}\n{details}" if details else failure.message
-    if failure.reason == "check":
+    if failure.reason == FailureReason.CHECK:
         raise errors.DataQualityError(message)
+    if failure.reason == FailureReason.BUDGET:
+        raise errors.BudgetExhaustedError(message)
     raise errors.ServoError(message, code=failure.reason.upper() or "FAILED")

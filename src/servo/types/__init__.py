@@ -12,13 +12,17 @@ from servo._lazy import attach
 if TYPE_CHECKING:
     from servo.types.assets import (
         AssetDefinition,
+        Backoff,
         CodeLocation,
         Compression,
         ExecutionPolicy,
         IoConfig,
         IoFormat,
         ResourceRequirements,
+        RetryCause,
+        RetryPolicy,
     )
+    from servo.types.blockers import Blocker, BlockerKind
     from servo.types.calendar import TimeGranularity
     from servo.types.checks import (
         BaseCheck,
@@ -77,7 +81,8 @@ if TYPE_CHECKING:
         WeeklyPartition,
         YearlyPartition,
     )
-    from servo.types.runs import FailureCategory, RunState, TaskState
+    from servo.types.pools import Pool
+    from servo.types.runs import FailureCategory, RerunScope, RunState, TaskState
     from servo.types.scalars import PartitionDimensionValue, ScalarKind, ScalarValue
 
 __all__ = [
@@ -88,7 +93,10 @@ __all__ = [
     "AssetKey",
     "AssetOut",
     "BackfillId",
+    "Backoff",
     "BaseCheck",
+    "Blocker",
+    "BlockerKind",
     "Check",
     "CheckPhase",
     "CheckResult",
@@ -119,7 +127,11 @@ __all__ = [
     "PartitionMapping",
     "PartitionSet",
     "PartitionStrategy",
+    "Pool",
+    "RerunScope",
     "ResourceRequirements",
+    "RetryCause",
+    "RetryPolicy",
     "RowCountCheck",
     "RunId",
     "RunState",
@@ -154,8 +166,9 @@ __all__ = [
 __getattr__, __dir__ = attach(
     __name__,
     {
-        "servo.types.assets": "AssetDefinition CodeLocation Compression ExecutionPolicy IoConfig "
-        "IoFormat ResourceRequirements",
+        "servo.types.assets": "AssetDefinition Backoff CodeLocation Compression ExecutionPolicy "
+        "IoConfig IoFormat ResourceRequirements RetryCause RetryPolicy",
+        "servo.types.blockers": "Blocker BlockerKind",
         "servo.types.calendar": "TimeGranularity",
         "servo.types.checks": "BaseCheck Check CheckPhase CheckResult CheckSeverity CheckType "
         "CustomSqlCheck FreshnessCheck NotNullCheck RowCountCheck UniqueCheck",
@@ -172,7 +185,8 @@ __getattr__, __dir__ = attach(
         "servo.types.partitions": "DailyPartition DimensionKind HourlyPartition MonthlyPartition "
         "PartitionDimension PartitionStrategy StaticDimension TenantDimension TimeDimension "
         "WeeklyPartition YearlyPartition",
-        "servo.types.runs": "FailureCategory RunState TaskState",
+        "servo.types.pools": "Pool",
+        "servo.types.runs": "FailureCategory RerunScope RunState TaskState",
         "servo.types.scalars": "PartitionDimensionValue ScalarKind ScalarValue",
     },
 )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from typing import cast
 
 from servo.types._frozen import (
     EMPTY_MAP,
+    FrozenMap,
     check_int,
+    check_name,
     check_type,
     set_field,
     text_map,
     text_tuple,
     typed_tuple,
 )
+from servo.types.amounts import Amounts, amounts
 from servo.types.checks import BaseCheck, Check
 from servo.types.dependencies import AssetDependency
 from servo.types.ids import AssetId
@@ -24,12 +27,15 @@ from servo.types.partitions import PartitionStrategy
 
 __all__ = [
     "AssetDefinition",
+    "Backoff",
     "CodeLocation",
     "Compression",
     "ExecutionPolicy",
     "IoConfig",
     "IoFormat",
     "ResourceRequirements",
+    "RetryCause",
+    "RetryPolicy",
     "check_check_names",
 ]
 
@@ -99,23 +105,98 @@ class IoConfig:
             check_int(self.target_file_bytes, "target_file_bytes", minimum=1)
 
 
+class Backoff(StrEnum):
+    """How the pause before a retry grows."""
+
+    CONSTANT = "constant"
+    EXPONENTIAL = "exponential"
+
+
+class RetryCause(StrEnum):
+    """What a failure must be for another attempt; equal to the `FailureCategory` of that name."""
+
+    USER_CODE = "user_code"
+    INFRASTRUCTURE = "infrastructure"
+    TIMEOUT = "timeout"
+    DATA_QUALITY = "data_quality"
+    CONFIGURATION = "configuration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """When another attempt is made, beyond how many and after which first pause.
+
+    Attributes:
+        backoff: Whether the pause doubles with each retry or stays; text is accepted.
+        max_delay_seconds: Longest pause.
+        jitter_percent: By how much at most a pause is shortened at random, so that tasks that
+            failed together do not return together.
+        retry_on: What is retried; text is accepted. A failure that says itself whether it can be
+            retried wins.
+
+    Raises:
+        ValueError: A name is unknown, or a number is out of its range.
+    """
+
+    backoff: Backoff = Backoff.EXPONENTIAL
+    max_delay_seconds: int = 900
+    jitter_percent: int = 20
+    retry_on: tuple[RetryCause, ...] = (
+        RetryCause.USER_CODE,
+        RetryCause.INFRASTRUCTURE,
+        RetryCause.TIMEOUT,
+    )
+
+    def __post_init__(self) -> None:
+        set_field(self, "backoff", Backoff(self.backoff))
+        check_int(self.max_delay_seconds, "max_delay_seconds", minimum=0)
+        check_int(self.jitter_percent, "jitter_percent", minimum=0)
+        if self.jitter_percent > 100:
+            raise ValueError(f"jitter_percent must be at most 100, got {self.jitter_percent!r}")
+        causes = text_tuple(self.retry_on, "retry_on")
+        set_field(self, "retry_on", tuple(dict.fromkeys(map(RetryCause, causes))))
+
+
+_DEFAULT_RETRY = RetryPolicy()
+_MAX_PRIORITY = 1_000_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionPolicy:
     """How attempts at a task are made.
 
     Attributes:
         max_retries: Attempts after the first.
-        retry_delay_seconds: Pause before the second attempt; doubles with each further one.
+        retry_delay_seconds: Pause before the second attempt.
         timeout_seconds: Longest duration of one attempt; it is killed then.
         max_parallelism: Most partitions worked on at a time; zero for no limit.
+        retry: When another attempt is made, and how the pause grows.
+        priority: Tasks with a greater number go first; it is added to that of the run.
+        pools: Slots that an attempt takes of each pool for as long as it is under way; names
+            alone take one slot each.
+        budget: What all attempts of a task may spend together, by unit: ``{"usd": "1.50"}``.
+
+    Raises:
+        TypeError: A field has the wrong type.
+        ValueError: A number is out of its range, or a name or an amount is malformed.
     """
 
     max_retries: int = 3
     retry_delay_seconds: int = 60
     timeout_seconds: int = 3600
     max_parallelism: int = 0
+    retry: RetryPolicy = _DEFAULT_RETRY
+    priority: int = 0
+    pools: Mapping[str, int] = EMPTY_MAP
+    budget: Amounts = EMPTY_MAP
 
     def __post_init__(self) -> None:
+        check_type(self.retry, RetryPolicy, "retry")
+        check_int(self.priority, "priority", minimum=-_MAX_PRIORITY)
+        if self.priority > _MAX_PRIORITY:
+            raise ValueError(f"priority must be at most {_MAX_PRIORITY}, got {self.priority!r}")
+        set_field(self, "pools", _slots(self.pools))
+        set_field(self, "budget", amounts(self.budget, "budget"))
         check_int(self.max_retries, "max_retries", minimum=0)
         check_int(self.retry_delay_seconds, "retry_delay_seconds", minimum=0)
         check_int(self.timeout_seconds, "timeout_seconds", minimum=1)
@@ -140,6 +221,20 @@ class ResourceRequirements:
         check_int(self.cpu_millicores, "cpu_millicores", minimum=0)
         check_int(self.memory_mib, "memory_mib", minimum=0)
         check_int(self.ephemeral_storage_mib, "ephemeral_storage_mib", minimum=0)
+
+
+def _slots(pools: object) -> Mapping[str, int]:
+    if isinstance(pools, str) or not isinstance(pools, Iterable):
+        raise TypeError(f"pools must be names, or slots by name, got {pools!r}")
+    given = pools if isinstance(pools, Mapping) else dict.fromkeys(pools, 1)
+    if not given:
+        return EMPTY_MAP
+    return FrozenMap(
+        {
+            check_name(name, "name of a pool"): check_int(slots, f"slots of {name}", minimum=1)
+            for name, slots in sorted(given.items())
+        }
+    )
 
 
 _NOT_PARTITIONED = PartitionStrategy()

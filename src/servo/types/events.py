@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from servo.types.amounts import Amounts
 from servo.types.checks import CheckResult
 from servo.types.deployments import Deployment
 from servo.types.records import Failure, Materialization, Progress, Run
@@ -31,6 +32,7 @@ class RunStateChanged:
 
     state: RunState
     reason: str = ""
+    ends_as: RunState | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,31 @@ class TaskStateChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunUpdated:
+    """A run was held, resumed or given another priority; both as they are now."""
+
+    paused: bool = False
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSpent:
+    """A task spent something; ``spent`` is what all of its attempts have spent now."""
+
+    index: int
+    attempt: int
+    spent: Amounts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolChanged:
+    """A pool was given a size; ``None`` when it was removed."""
+
+    name: str
+    slots: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskProgressed:
     """A task made progress; sent to watchers only, with sequence 0."""
 
@@ -58,7 +85,14 @@ class TaskProgressed:
 
 
 EventPayload = (
-    DeploymentActivated | RunCreated | RunStateChanged | TaskStateChanged | TaskProgressed
+    DeploymentActivated
+    | RunCreated
+    | RunStateChanged
+    | TaskStateChanged
+    | TaskProgressed
+    | RunUpdated
+    | TaskSpent
+    | PoolChanged
 )
 
 

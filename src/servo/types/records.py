@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from servo.types.amounts import Amounts
 from servo.types.checks import CheckResult
 from servo.types.keys import AssetKey
 from servo.types.partitions import PartitionKey
@@ -89,6 +90,9 @@ class Task:
     progress: Progress | None = None
     materialization: Materialization | None = None
     checks: tuple[CheckResult, ...] = ()
+    spent: Amounts = field(default_factory=dict)
+    waiting: str = ""
+    spent_before: Amounts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,3 +129,13 @@ class Run:
     tasks: tuple[Task, ...] = ()
     last_sequence: int = 0
     trace_context: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+    max_parallelism: int = 0
+    timeout_seconds: int = 0
+    budget: Amounts = field(default_factory=dict)
+    spent: Amounts = field(default_factory=dict)
+    code_version_id: str = ""
+    parent_run_id: str = ""
+    root_run_id: str = ""
+    paused: bool = False
+    ends_as: RunState | None = None

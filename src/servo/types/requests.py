@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from servo.types._frozen import check_int, set_field
+from servo.types.amounts import Amounts, amounts
 from servo.types.assets import AssetDefinition
 from servo.types.deployments import AssetChange, Deployment
 from servo.types.events import Event
@@ -13,7 +15,7 @@ from servo.types.logs import LogBatch
 from servo.types.manifests import ManifestContents
 from servo.types.partitions import PartitionKey
 from servo.types.records import Materialization, Run
-from servo.types.runs import RunState
+from servo.types.runs import RerunScope, RunState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +142,21 @@ PartitionSelection = PartitionKey | PartitionRange | AllPartitions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rerun:
+    """Asks to repeat tasks of an earlier run, with their partitions."""
+
+    run_id: str
+    scope: RerunScope = RerunScope.UNFINISHED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRunRequest:
-    """Asks for a run."""
+    """Asks for a run.
+
+    Raises:
+        TypeError: An amount of the budget is a float.
+        ValueError: A limit is negative, or the budget is malformed.
+    """
 
     selection: tuple[str, ...]
     partitions: PartitionSelection | None = None
@@ -150,6 +165,17 @@ class CreateRunRequest:
     run_key: str = ""
     deployment_id: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+    max_parallelism: int = 0
+    timeout_seconds: int = 0
+    budget: Amounts = field(default_factory=dict)
+    code_version_id: str = ""
+    rerun: Rerun | None = None
+
+    def __post_init__(self) -> None:
+        check_int(self.max_parallelism, "max_parallelism", minimum=0)
+        check_int(self.timeout_seconds, "timeout_seconds", minimum=0)
+        set_field(self, "budget", amounts(self.budget, "budget"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +233,37 @@ class CancelRunResponse:
     """The run after the request was recorded."""
 
     run: Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateRunRequest:
+    """Asks to hold or resume a run, or to change its priority; ``None`` leaves it as it is."""
+
+    run_id: str
+    paused: bool | None = None
+    priority: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateRunResponse:
+    """The run after the change."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchEventsRequest:
+    """Asks to follow the history of the workspace from a sequence number."""
+
+    after_sequence: int = 0
+    follow: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchEventsResponse:
+    """Events in order, at least one."""
+
+    events: tuple[Event, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

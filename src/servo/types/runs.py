@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["FailureCategory", "RunState", "TaskState"]
+__all__ = ["FailureCategory", "RerunScope", "RunState", "TaskState"]
 
 
 class RunState(StrEnum):
@@ -41,6 +41,13 @@ class TaskState(StrEnum):
     def is_terminal(self) -> bool:
         """Whether the state can never change again."""
         return self in _TERMINAL_TASK_STATES
+
+
+class RerunScope(StrEnum):
+    """Which tasks of an earlier run are repeated."""
+
+    UNFINISHED = "unfinished"
+    ALL = "all"
 
 
 class FailureCategory(StrEnum):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from servo.errors import ServoError
+from servo.types._frozen import set_field
+from servo.types.amounts import Amounts, amounts
 from servo.types.assets import AssetDefinition
 from servo.types.checks import CheckResult
 from servo.types.keys import AssetKey
@@ -87,6 +89,7 @@ class TaskDispatch:
     inputs: tuple[TaskInput, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)
     trace_context: Mapping[str, str] = field(default_factory=dict)
+    budget: Amounts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +164,21 @@ class AttemptMetric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptSpent:
+    """The attempt spent something; ``spent`` is all that it has spent since it began.
+
+    Raises:
+        ValueError: An amount is malformed.
+    """
+
+    lease: Lease
+    spent: Amounts = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        set_field(self, "spent", amounts(self.spent, "spent"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptSucceeded:
     """The attempt succeeded and its data is published."""
 
@@ -176,12 +194,21 @@ class AttemptCancelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFinished:
-    """The attempt has ended."""
+    """The attempt has ended.
+
+    Raises:
+        ValueError: An amount is malformed.
+    """
 
     lease: Lease
     outcome: AttemptSucceeded | Failure | AttemptCancelled
     checks: tuple[CheckResult, ...] = ()
     finished_at: datetime | None = None
+    spent: Amounts = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.spent:
+            set_field(self, "spent", amounts(self.spent, "spent"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +241,7 @@ WorkerMessage = (
     | AttemptFinished
     | Heartbeat
     | WorkerDraining
+    | AttemptSpent
 )
 
 

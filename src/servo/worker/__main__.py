@@ -1,7 +1,8 @@
 """``python -m servo.worker``: a worker until it is told to stop.
 
-The key for the control plane comes from the environment (``SERVO_API_KEY``), because a command
-line can be read by everybody on the machine.
+The key for the control plane comes from the settings (``SERVO_API_KEY``, or a file that
+``SERVO_API_KEY_FILE`` names and that is read again for each session), because a command line can be
+read by everybody on the machine.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import argparse
 import asyncio
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 from servo import errors
-from servo.client import Tls
+from servo.client import Tls, TokenFile
 from servo.config.logs import configure_logging
 from servo.manifest.project import Project
 from servo.worker.worker import Worker, WorkerConfig
@@ -26,9 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
         project = Project.load(given.project)
         settings = project.settings
         configure_logging(settings)
+        path = settings.api_key_file
         config = WorkerConfig(
             url=given.url,
-            api_key=os.environ.get("SERVO_API_KEY", ""),
+            api_key=settings.api_key or (TokenFile(path) if path else ""),
             tls=Tls(ca=settings.tls_ca, cert=settings.tls_cert, key=settings.tls_key),
             project=project.root,
             import_roots=project.import_roots,
@@ -36,13 +39,18 @@ def main(arguments: list[str] | None = None) -> int:
             slots=given.slots,
             tenant_id=given.tenant,
             workspace_id=given.workspace,
-            code_version_id=given.code_version,
+            code_version_id=given.code_version or project.code_version_id,
+            drain_timeout=_duration(given.drain_seconds),
         )
         asyncio.run(_run(config, exit_with_stdin=given.exit_with_stdin))
     except errors.ServoError as exc:
         print(f"servo worker: {exc}", file=sys.stderr)
         return exc.exit_code
     return 0
+
+
+def _duration(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 async def _run(config: WorkerConfig, *, exit_with_stdin: bool) -> None:
@@ -66,7 +74,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m servo.worker",
         description="Execute attempts for a control plane. The first SIGTERM or SIGINT finishes "
         "what runs, the second one ends it, SIGHUP loads changed code. The key for the control "
-        "plane is read from SERVO_API_KEY.",
+        "plane is read from SERVO_API_KEY, or from the file that SERVO_API_KEY_FILE names.",
     )
     parser.add_argument("--url", required=True, help="the control plane, grpc://HOST:PORT")
     parser.add_argument("--project", type=Path, required=True, help="the project's root")
@@ -78,7 +86,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--tenant", default="default", help="the tenant to serve")
     parser.add_argument("--workspace", default="default", help="the workspace to serve")
-    parser.add_argument("--code-version", default="", help="the version of the code to announce")
+    parser.add_argument(
+        "--code-version",
+        default="",
+        help="the version of the code to announce; default: SERVO_CODE_VERSION_ID, else the commit",
+    )
+    parser.add_argument(
+        "--drain-seconds",
+        type=float,
+        help="how long attempts may go on after the first signal; default: as long as they take",
+    )
     parser.add_argument(
         "--exit-with-stdin",
         action="store_true",

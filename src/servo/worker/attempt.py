@@ -6,7 +6,9 @@ import asyncio
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from servo.types.amounts import Amounts
 from servo.types.logs import LogBatch, LogStream
+from servo.types.reasons import FailureReason
 from servo.types.records import Failure
 from servo.types.runs import FailureCategory
 from servo.types.sessions import (
@@ -28,6 +30,7 @@ class Verdict(StrEnum):
     CANCELLED = "cancelled"
     REVOKED = "revoked"
     TIMED_OUT = "timed_out"
+    EVICTED = "evicted"
 
 
 class Attempt:
@@ -43,6 +46,7 @@ class Attempt:
         verdict: Why it is being ended, if it is.
         reason: The same for people.
         started: Whether a process has been given it.
+        spent: What it has spent, as far as its process said so.
         timers: What is to happen to it at a later time.
     """
 
@@ -52,7 +56,9 @@ class Attempt:
         self.verdict: Verdict | None = None
         self.reason = ""
         self.started = False
+        self.spent: Amounts = {}
         self.timers: list[asyncio.TimerHandle] = []
+        self._has_said_full = False
         self._logs = logs
         self._batch = logs.open(dispatch.lease.task_id, dispatch.lease.attempt)
         self.streams = {stream: StreamLines(stream, self._batch) for stream in LogStream}
@@ -61,6 +67,11 @@ class Attempt:
     def lease(self) -> Lease:
         """The lease under which it runs."""
         return self.dispatch.lease
+
+    def printed(self, stream: LogStream, data: bytes) -> None:
+        """Take what its process wrote."""
+        self.streams[stream].feed(data)
+        self._say_when_full()
 
     def take_log(self, batch: LogBatch) -> None:
         """Take lines that its process sent."""
@@ -72,6 +83,12 @@ class Attempt:
                 written_at=line.written_at,
                 dropped_after=line.dropped_after,
             )
+        self._say_when_full()
+
+    def _say_when_full(self) -> None:
+        if self._batch.is_full and not self._has_said_full:
+            self._has_said_full = True
+            self.note("WARNING", "the log is full: what follows is counted, not kept")
 
     def note(self, level: str, text: str) -> None:
         """Write Servo's own line into its log."""
@@ -79,6 +96,8 @@ class Attempt:
 
     def settle(self, finished: AttemptFinished | None) -> None:
         """Resolve `over`, once."""
+        if finished is not None:
+            self.spent = finished.spent
         if self.over is not None and not self.over.done():
             self.over.set_result(finished)
 
@@ -92,9 +111,13 @@ class Attempt:
 
     def finished(self, outcome: AttemptSucceeded | Failure | AttemptCancelled) -> AttemptFinished:
         """Make a result that the worker itself decides on."""
-        return AttemptFinished(lease=self.lease, outcome=outcome, finished_at=datetime.now(UTC))
+        return AttemptFinished(
+            lease=self.lease, outcome=outcome, finished_at=datetime.now(UTC), spent=self.spent
+        )
 
-    def failed(self, category: FailureCategory, message: str, reason: str) -> AttemptFinished:
+    def failed(
+        self, category: FailureCategory, message: str, reason: FailureReason
+    ) -> AttemptFinished:
         """Make a failure that the worker itself decides on, and note it in the log."""
         self.note("ERROR", message)
         return self.finished(Failure(category=category, message=message, reason=reason))

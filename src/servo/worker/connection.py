@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import grpc
-import grpc.aio
-
-from servo import _wire, errors
-from servo.client import Tls
-from servo.client.failures import error_of
-from servo.client.transport import dial
-from servo.types.sessions import OpenSessionRequest, WorkerMessage
+from servo import errors
+from servo.client import AsyncClient, Tls
+from servo.types.sessions import OpenSessionRequest, OpenSessionResponse
 from servo.worker.session import Session
 
 __all__ = ["Doorbell", "Endpoint", "hold"]
 
 _log = logging.getLogger("servo.worker")
 
-_METHOD: Final = _wire.methods.OPEN_SESSION
 _FIRST_DELAY_SECONDS: Final = 0.1
 _MAX_DELAY_SECONDS: Final = 5.0
-_GOODBYE_SECONDS: Final = 2.0
+_WELCOME_SECONDS: Final = 30.0
+"""How long the control plane may take to answer before another connection is tried."""
 _COMPANY_SECONDS: Final = 0.003
 """How long a message that is not urgent may wait for others to be sent with it."""
 _MAX_DISPATCH_BYTES: Final = 256 * 1024 * 1024
@@ -39,6 +33,7 @@ _FATAL: Final = (
     errors.ConfigurationError,
     errors.InvalidArgumentError,
 )
+_KEY_TROUBLE: Final = frozenset({"API_KEY_FILE", "API_KEY_PROVIDER"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +42,40 @@ class Endpoint:
 
     Attributes:
         url: ``grpc://HOST:PORT``, or ``grpcs://`` for TLS.
-        metadata: What every call carries: identity and authorization.
+        api_key: The key for it, or what returns it for each session; may be empty.
+        tenant_id: Tenant that the worker serves.
+        workspace_id: Workspace that the worker serves.
         tls: Whom to trust, and who the worker is.
     """
 
     url: str
-    metadata: tuple[tuple[str, str], ...]
+    api_key: str | Callable[[], str] = field(default="", repr=False)
+    tenant_id: str = "default"
+    workspace_id: str = "default"
     tls: Tls = field(default_factory=Tls)
+
+    def client(self) -> AsyncClient:
+        """Make the client of one session; it connects with the session.
+
+        Raises:
+            ConfigurationError: The address makes no sense, a key or a file cannot be used, or the
+                key would be sent in plain text to another machine.
+        """
+        return AsyncClient(
+            self.url,
+            api_key=self.api_key,
+            tenant_id=self.tenant_id,
+            workspace_id=self.workspace_id,
+            source="worker",
+            tls=self.tls,
+            max_response_bytes=_MAX_DISPATCH_BYTES,
+        )
+
+    def awaits_key(self, error: errors.ServoError) -> bool:
+        """Tell whether what is wrong is the key, and another one may appear where it comes from."""
+        return not isinstance(self.api_key, str) and (
+            isinstance(error, errors.UnauthenticatedError) or error.code in _KEY_TROUBLE
+        )
 
 
 class Doorbell:
@@ -92,77 +114,69 @@ async def hold(session: Session, endpoint: Endpoint, wake: Doorbell) -> None:
 
     Raises:
         ServoError: The control plane refuses the worker for a reason that stays: wrong key,
-            wrong protocol version.
+            wrong protocol version. A key that was good once and comes from a file or a function
+            is waited for: it is being replaced.
     """
     delay = _FIRST_DELAY_SECONDS
+    welcomed = asyncio.Event()
     while True:
         connected_at = time.monotonic()
+        reason, request_id, asked_pause = "the control plane closed the session", "", 0.0
+        level = logging.INFO
         try:
-            await _connect(session, endpoint, wake)
-            reason = "the control plane closed the session"
-        except _FATAL:
-            raise
+            await _connect(session, endpoint, wake, welcomed)
         except errors.ServoError as exc:
-            reason = str(exc)
+            if isinstance(exc, _FATAL):
+                if not (welcomed.is_set() and endpoint.awaits_key(exc)):
+                    raise
+                level = logging.WARNING
+            reason, request_id, asked_pause = str(exc), exc.request_id, exc.retry_after or 0.0
         finally:
             session.disconnect()
         if time.monotonic() - connected_at > _MAX_DELAY_SECONDS:
             delay = _FIRST_DELAY_SECONDS
         # Jitter: the workers of a control plane that was restarted do not come back together.
-        pause = delay * random.uniform(0.5, 1.0)
-        _log.info("not connected to %s: %s; next try in %.1f s", endpoint.url, reason, pause)
+        pause = max(delay * random.uniform(0.5, 1.0), asked_pause)
+        _log.log(
+            level,
+            "not connected to %s: %s; next try in %.1f s",
+            *(endpoint.url, reason, pause),
+            extra={"request_id": request_id},
+        )
         await asyncio.sleep(pause)
         delay = min(delay * 2, _MAX_DELAY_SECONDS)
 
 
-async def _connect(session: Session, endpoint: Endpoint, wake: Doorbell) -> None:
-    async with dial(
-        endpoint.url, aio=True, max_receive_bytes=_MAX_DISPATCH_BYTES, tls=endpoint.tls
-    ) as channel:
-        call: Any = channel.stream_stream(_METHOD.path)(metadata=endpoint.metadata)
-        try:
-            await _write(call, [session.connect()])
+async def _connect(
+    session: Session, endpoint: Endpoint, wake: Doorbell, welcomed: asyncio.Event
+) -> None:
+    # The identity, a request id, and the key as it is now go with each session: see the client.
+    async with endpoint.client() as client:
+        said = _said(session, wake)
+        async with client.workers.open_session(said, opening=_WELCOME_SECONDS) as answers:
             # The welcome comes first and says how often a heartbeat is wanted.
-            if await _receive_once(session, call):
-                await _first_of(_receive(session, call), _send(session, call, wake), _beat(session))
-        except grpc.aio.AioRpcError as exc:
-            raise error_of(exc, url=endpoint.url, path=_METHOD.path, timeout=None) from exc
-        finally:
-            await _say_goodbye(call)
+            async for answer in answers:
+                _take(session, answer)
+                welcomed.set()
+                await _first_of(_receive(session, answers), _beat(session))
 
 
-async def _receive(session: Session, call: Any) -> None:
-    while await _receive_once(session, call):
-        pass
-
-
-async def _receive_once(session: Session, call: Any) -> bool:
-    data = await call.read()
-    if data is grpc.aio.EOF:
-        return False
-    for message in _METHOD.decode_response(data).messages:
-        session.receive(message)
-    return True
-
-
-async def _send(session: Session, call: Any, wake: Doorbell) -> None:
+async def _said(session: Session, wake: Doorbell) -> AsyncIterator[OpenSessionRequest]:
+    yield OpenSessionRequest(messages=(session.connect(),))
     while True:
         await wake.wait()
         while messages := session.outgoing():
-            await _write(call, messages)
+            yield OpenSessionRequest(messages=messages)
 
 
-async def _write(call: Any, messages: Sequence[WorkerMessage]) -> None:
-    try:
-        await call.write(_METHOD.encode_request(OpenSessionRequest(messages=tuple(messages))))
-    except asyncio.InvalidStateError as exc:
-        # The call has ended, and why is known to the call only.
-        raise grpc.aio.AioRpcError(
-            await call.code(),
-            await call.initial_metadata(),
-            await call.trailing_metadata(),
-            details=await call.details(),
-        ) from exc
+async def _receive(session: Session, answers: AsyncIterator[OpenSessionResponse]) -> None:
+    async for answer in answers:
+        _take(session, answer)
+
+
+def _take(session: Session, answer: OpenSessionResponse) -> None:
+    for message in answer.messages:
+        session.receive(message)
 
 
 async def _beat(session: Session) -> None:
@@ -182,11 +196,3 @@ async def _first_of(*coroutines: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         task.result()
-
-
-async def _say_goodbye(call: Any) -> None:
-    if call.done():
-        return
-    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
-        await asyncio.wait_for(call.done_writing(), _GOODBYE_SECONDS)
-    call.cancel()

@@ -13,14 +13,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from servo import errors
+from servo._spending import Account
 from servo.asset import Asset
 from servo.context import AssetContext, Reporter
 from servo.io.storage import DataRoot
 from servo.result import Err, Ok
+from servo.types.amounts import Amounts
 from servo.types.assets import AssetDefinition
 from servo.types.checks import CheckPhase, CheckResult, CheckSeverity
 from servo.types.ids import MaterializationId, RunId, TaskId
 from servo.types.inputs import AssetOut
+from servo.types.reasons import FailureReason
 from servo.types.records import Column, Failure, Materialization
 from servo.types.sessions import (
     AttemptCancelled,
@@ -43,6 +46,10 @@ __all__ = ["AttemptReporter", "Environment", "execute"]
 
 class AttemptReporter(Reporter, Protocol):
     """What an attempt reports to, beyond what its function sees."""
+
+    def spent(self, total: Amounts) -> None:
+        """Take what the attempt has spent since it began, by unit."""
+        ...
 
     def note(self, level: str, text: str) -> None:
         """Take a line, or several, for the attempt's log."""
@@ -93,7 +100,7 @@ def execute(
         if os.getpid() != process:
             # User code forked and its child came back here; only the parent may report.
             os._exit(1)
-        outcome = _ended(exc, reporter)
+        outcome = attempt.ended(exc)
     if os.getpid() != process:
         os._exit(0)
     return AttemptFinished(
@@ -101,21 +108,8 @@ def execute(
         outcome=outcome,
         checks=tuple(attempt.checks),
         finished_at=datetime.now(UTC),
+        spent=attempt.account.spent,
     )
-
-
-def _ended(error: BaseException, reporter: AttemptReporter) -> AttemptCancelled | Failure:
-    if reporter.check_cancelled() and _is_cancellation(error):
-        reporter.note("INFO", "cancelled: the function stopped by itself")
-        return AttemptCancelled(reason="the function stopped when it was asked to")
-    failure = failures.failure_of(error)
-    if failures.needs_traceback(error):
-        reporter.note("ERROR", tracebacks.format_error(error))
-    else:
-        reporter.note("ERROR", failure.message)
-        if isinstance(error.__cause__, Exception | SystemExit):
-            reporter.note("ERROR", tracebacks.format_error(error.__cause__))
-    return failure
 
 
 def _is_cancellation(error: BaseException) -> bool:
@@ -134,6 +128,29 @@ class _Attempt:
         self._definition = dispatch.asset
         self._environment = environment
         self._reporter = reporter
+        self.account = Account(dispatch.budget, reporter.spent)
+
+    def ended(self, error: BaseException) -> AttemptCancelled | Failure:
+        """Judge the error that ended the attempt, and write it into its log."""
+        reporter = self._reporter
+        if reporter.check_cancelled() and _is_cancellation(error):
+            reporter.note("INFO", "cancelled: the function stopped by itself")
+            return AttemptCancelled(reason="the function stopped when it was asked to")
+        failure = failures.failure_of(error)
+        if failures.needs_traceback(error):
+            reporter.note("ERROR", tracebacks.format_error(error))
+        else:
+            reporter.note("ERROR", failure.message)
+            if isinstance(error.__cause__, Exception | SystemExit):
+                reporter.note("ERROR", tracebacks.format_error(error.__cause__))
+        try:
+            self.account.refuse_overdrawn()
+        except errors.BudgetExhaustedError as exc:
+            # Whatever the function made of it, more money would not be spent better.
+            if failure.reason != FailureReason.BUDGET:
+                failure = failures.failure_of(exc)
+                reporter.note("ERROR", failure.message)
+        return failure
 
     def run(self) -> AttemptSucceeded:
         asset = self._environment.find(self._definition)
@@ -144,7 +161,7 @@ class _Attempt:
             returned = asset.function(context, **self._arguments(asset, readers))
             if hasattr(returned, "__await__"):
                 returned = _await(returned, self._reporter)
-        self._refuse_cancelled()
+        self._refuse_to_go_on()
         return AttemptSucceeded(materialization=self._keep(_unwrap(returned)))
 
     # -- before the function --------------------------------------------------------------
@@ -160,6 +177,7 @@ class _Attempt:
             workspace_id=self._environment.workspace_id,
             config=dispatch.config,
             trace_context=trace_context,
+            account=self.account,
             reporter=self._reporter,
         )
 
@@ -249,8 +267,8 @@ class _Attempt:
         publisher = self._publisher(path, materialization_id)
         try:
             written = publisher.stage(table, io)
-            # The last moment at which a cancelled attempt can still leave everything as it was.
-            self._refuse_cancelled()
+            # The last moment at which everything can still be left as it was.
+            self._refuse_to_go_on()
             publisher.publish()
         finally:
             publisher.discard()
@@ -339,9 +357,10 @@ class _Attempt:
             f"check {first.check_name!r} failed{more}: {first.message}; {consequence}"
         )
 
-    def _refuse_cancelled(self) -> None:
+    def _refuse_to_go_on(self) -> None:
         if self._reporter.check_cancelled():
             raise errors.TaskCancelledError("the task was cancelled; nothing was published")
+        self.account.refuse_overdrawn()
 
 
 _LEVELS = {

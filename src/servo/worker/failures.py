@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from servo import errors
+from servo.types.reasons import FailureReason
 from servo.types.records import Failure
 from servo.types.runs import FailureCategory
 from servo.worker.tracebacks import one_line, printable
@@ -26,49 +27,22 @@ class ReturnedError(Exception):
 
 def failure_of(error: BaseException) -> Failure:
     """Classify an error that reached the border of user code."""
-    name = type(error).__qualname__
+    category, reason, retryable = _verdict(error)
+    kind: type = type(error)
     if isinstance(error, SystemExit):
-        return Failure(
-            category=FailureCategory.USER_CODE,
-            message=printable(
-                f"the function called sys.exit({error.code!r}); return or raise instead"
-            ),
-            reason="exit",
-            error_type=name,
-        )
-    if isinstance(error, ReturnedError):
-        return Failure(
-            category=FailureCategory.USER_CODE,
-            message=printable(str(error).partition("\n")[0]),
-            reason="err",
-            error_type=type(error.error).__qualname__,
-        )
-    if not isinstance(error, errors.ServoError):
-        return Failure(
-            category=FailureCategory.USER_CODE,
-            message=one_line(error),
-            reason="exception",
-            error_type=name,
-        )
-    message = printable(str(error).strip().partition("\n")[0])
-    if isinstance(error, errors.DataQualityError):
-        category, reason, retryable = FailureCategory.DATA_QUALITY, "check", None
-    elif isinstance(error, errors.LeaseExpiredError):
-        category, reason, retryable = FailureCategory.INFRASTRUCTURE, "lease_lost", False
-    elif isinstance(error, errors.FilesystemError):
-        category, reason, retryable = FailureCategory.INFRASTRUCTURE, error.code.lower(), None
-    elif isinstance(error, errors.ConfigurationError):
-        category, reason, retryable = FailureCategory.CONFIGURATION, error.code.lower(), None
-    elif error.code in _INPUT_CODES:
-        category, reason, retryable = FailureCategory.CONFIGURATION, "input", None
-    elif error.code == "INVALID_OUTPUT":
-        # The same code on the same input returns the same thing again.
-        category, reason, retryable = FailureCategory.USER_CODE, "output", False
-    else:
-        category, reason, retryable = FailureCategory.USER_CODE, "exception", None
+        message = f"the function called sys.exit({error.code!r}); return or raise instead"
+    elif isinstance(error, ReturnedError):
+        message, kind = str(error), type(error.error)
+    elif needs_traceback(error):
         message = one_line(error)
+    else:
+        message = str(error).strip()
     return Failure(
-        category=category, message=message, reason=reason, error_type=name, retryable=retryable
+        category=category,
+        message=printable(message.partition("\n")[0]),
+        reason=reason,
+        error_type=kind.__qualname__,
+        retryable=retryable,
     )
 
 
@@ -77,4 +51,43 @@ def needs_traceback(error: BaseException) -> bool:
 
     Servo's own errors are written to be enough; what they do not wrap is user code.
     """
-    return failure_of(error).reason in {"exception", "exit"}
+    if isinstance(error, ReturnedError):
+        return False
+    if not isinstance(error, errors.ServoError):
+        return True
+    return not isinstance(error, _SPEAKING) and error.code not in _SPEAKING_CODES
+
+
+_SPEAKING = (
+    errors.DataQualityError,
+    errors.BudgetExhaustedError,
+    errors.LeaseExpiredError,
+    errors.FilesystemError,
+    errors.ConfigurationError,
+)
+_SPEAKING_CODES = _INPUT_CODES | {"INVALID_OUTPUT"}
+
+
+def _verdict(error: BaseException) -> tuple[FailureCategory, FailureReason, bool | None]:
+    """Return whose fault it is, how it ended, and whether to retry where the category is wrong."""
+    match error:
+        case SystemExit():
+            return FailureCategory.USER_CODE, FailureReason.EXIT, None
+        case MemoryError():
+            return FailureCategory.INFRASTRUCTURE, FailureReason.OOM, None
+        case errors.DataQualityError():
+            return FailureCategory.DATA_QUALITY, FailureReason.CHECK, None
+        case errors.BudgetExhaustedError():
+            return FailureCategory.CONFIGURATION, FailureReason.BUDGET, False
+        case errors.LeaseExpiredError():
+            return FailureCategory.INFRASTRUCTURE, FailureReason.LEASE_LOST, None
+        case errors.FilesystemError():
+            return FailureCategory.INFRASTRUCTURE, FailureReason.EXCEPTION, None
+        case errors.ConfigurationError():
+            return FailureCategory.CONFIGURATION, FailureReason.CONFIGURATION, None
+        case errors.ServoError(code=code) if code in _INPUT_CODES:
+            return FailureCategory.CONFIGURATION, FailureReason.CONFIGURATION, None
+        case errors.ServoError(code="INVALID_OUTPUT"):
+            # The same code on the same input returns the same thing again.
+            return FailureCategory.USER_CODE, FailureReason.EXCEPTION, False
+    return FailureCategory.USER_CODE, FailureReason.EXCEPTION, None

@@ -1,24 +1,28 @@
 """What a runner has to say, on its way to the worker.
 
-User code must not wait for the worker: it leaves its messages here, and a thread sends them. Only
-the result is sent by the thread that made it, so that nothing is switched for a task that has
-nothing to say.
+User code leaves its messages here, and a thread sends them. It waits only where it logs faster
+than the worker reads, because no line may be lost. The result is sent by the thread that made it,
+so that nothing is switched for a task that has nothing to say; so is what was spent, because the
+process may be gone a moment later, and the money is.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
+import time
 from collections import deque
 from dataclasses import replace
 from typing import Final
 
 from servo import _wire, errors
-from servo.types.logs import LogBatch, LogLine, LogStream
+from servo.types.logs import LogBatch, LogLine
 from servo.types.sessions import (
     AttemptFinished,
     AttemptMetric,
     AttemptProgressed,
+    AttemptSpent,
     Lease,
     OpenSessionRequest,
     WorkerMessage,
@@ -29,7 +33,10 @@ from servo.worker.frames import pack
 __all__ = ["Outbox"]
 
 _MAX_LINES: Final = 10_000
-"""Lines that may wait; more are counted and dropped until there is room."""
+"""Lines that may wait; whoever logs more waits until there is room."""
+_MAX_METRICS: Final = 10_000
+_SPENT_SECONDS: Final = 0.01
+"""What is spent sooner than this after the last time may wait for the thread."""
 
 
 class Outbox:
@@ -41,12 +48,15 @@ class Outbox:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
         self._sending = threading.Lock()
         self._wake = threading.Event()
         self._lines: deque[LogLine] = deque()
-        self._dropped = 0
-        self._metrics: deque[AttemptMetric] = deque()
+        self._metrics: deque[AttemptMetric] = deque(maxlen=_MAX_METRICS)
         self._progress: AttemptProgressed | None = None
+        self._spent: AttemptSpent | None = None
+        self._spent_at = 0.0
+        self._process = os.getpid()
         self._lease: Lease | None = None
         self._thread: threading.Thread | None = None
 
@@ -55,11 +65,13 @@ class Outbox:
         self._lease = lease
 
     def line(self, line: LogLine) -> None:
-        """Send a line of the log, soon."""
-        with self._lock:
-            if len(self._lines) >= _MAX_LINES:
-                self._dropped += 1
-                return
+        """Send a line of the log, soon; wait while too many are waiting."""
+        with self._room:
+            while len(self._lines) >= _MAX_LINES:
+                if os.getpid() != self._process:
+                    return  # nobody sends here
+                self._soon()
+                self._room.wait()
             self._lines.append(line)
         self._soon()
 
@@ -71,10 +83,28 @@ class Outbox:
     def metric(self, metric: AttemptMetric) -> None:
         """Send a measurement, soon; those beyond the limit are dropped, oldest first."""
         with self._lock:
-            if len(self._metrics) >= _MAX_LINES:
-                self._metrics.popleft()
             self._metrics.append(metric)
         self._soon()
+
+    def spent(self, spent: AttemptSpent) -> None:
+        """Send what was spent, at once unless that was just done; only the latest counts.
+
+        Raises:
+            RuntimeError: A child that user code forked calls; nobody would learn of it.
+        """
+        if os.getpid() != self._process:
+            raise RuntimeError("ctx.spend must be called in the process of the function")
+        with self._lock:
+            self._spent = spent
+        now = time.monotonic()
+        if now - self._spent_at < _SPENT_SECONDS or not self._sending.acquire(blocking=False):
+            self._soon()
+            return
+        try:
+            self._spent_at = now
+            self._send(self._take())
+        finally:
+            self._sending.release()
 
     def hello(self, message: WorkerMessage) -> None:
         """Send one message now."""
@@ -95,6 +125,9 @@ class Outbox:
                 self._send([replace(finished, outcome=failure_of(exc), checks=())])
 
     def _soon(self) -> None:
+        if os.getpid() != self._process:
+            # A child that user code forked: what it says is not the attempt's.
+            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="servo-outbox", daemon=True)
             self._thread.start()
@@ -114,29 +147,17 @@ class Outbox:
         with self._lock:
             lease = self._lease
             if self._lines and lease is not None:
-                if self._dropped:
-                    self._lines.append(_gap(self._dropped))
-                    self._dropped = 0
                 messages.append(
                     LogBatch(task_id=lease.task_id, attempt=lease.attempt, lines=tuple(self._lines))
                 )
             self._lines.clear()
+            self._room.notify_all()
             messages += self._metrics
             self._metrics.clear()
-            progress, self._progress = self._progress, None
-        if progress is not None:
-            messages.append(progress)
+            latest = self._spent, self._progress
+            self._spent = self._progress = None
+        messages += [message for message in latest if message is not None]
         return messages
 
     def _send(self, messages: list[WorkerMessage]) -> None:
         self._channel.sendall(pack(_wire.encode(OpenSessionRequest(messages=tuple(messages)))))
-
-
-def _gap(dropped: int) -> LogLine:
-    return LogLine(
-        number=0,
-        stream=LogStream.LOG,
-        level="WARNING",
-        text=f"{dropped} records of the log were dropped: they came faster than they can be sent",
-        dropped_after=dropped,
-    )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Callable
-from datetime import UTC, datetime
+import contextlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from servo import errors
+from servo.io.storage import DataRoot, remove_staged
+from servo.types.amounts import Amounts
+from servo.types.reasons import FailureReason
 from servo.types.records import Failure
 from servo.types.runs import FailureCategory
 from servo.types.sessions import (
@@ -22,8 +26,10 @@ from servo.types.sessions import (
     TaskDispatch,
     WorkerMessage,
 )
+from servo.worker import endings
 from servo.worker.attempt import Attempt, Verdict
 from servo.worker.log_buffer import LogBuffer
+from servo.worker.oom import OomCounter
 from servo.worker.runner_process import RunnerCommand, RunnerProcess
 
 __all__ = ["Pool"]
@@ -31,6 +37,8 @@ __all__ = ["Pool"]
 _BOOT_SECONDS: Final = 60.0
 _TERMINATE_SECONDS: Final = 2.0
 """How long a process has between SIGTERM and SIGKILL."""
+_TIMEOUT_GRACE: Final = timedelta(seconds=1)
+"""How long an attempt that has taken too long may clean up before SIGTERM."""
 _HORIZON_SECONDS: Final = 0.05
 """How much work is fetched ahead, so that no slot waits for the control plane's next answer."""
 _MAX_AHEAD: Final = 16
@@ -45,6 +53,7 @@ class Pool:
         logs: Where lines go.
         report: Takes what is said of attempts; results come last.
         starts: How often a runner is started, when it dies before it can take an attempt.
+        oom: Counts what the kernel kills for want of memory.
     """
 
     def __init__(
@@ -55,12 +64,14 @@ class Pool:
         logs: LogBuffer,
         report: Callable[[WorkerMessage], None],
         starts: int,
+        oom: OomCounter | None = None,
     ) -> None:
         self._slots = slots
         self._command = command
         self._logs = logs
         self._report = report
         self._starts = starts
+        self._oom = oom or OomCounter()
         self._attempts: dict[Lease, Attempt] = {}
         self._queue: asyncio.Queue[Attempt | None] = asyncio.Queue()
         self._runners: dict[Attempt, RunnerProcess] = {}
@@ -77,9 +88,11 @@ class Pool:
         return tuple(self._attempts)
 
     @property
-    def started(self) -> tuple[Lease, ...]:
-        """The leases of the attempts that run."""
-        return tuple(lease for lease, attempt in self._attempts.items() if attempt.started)
+    def started(self) -> Mapping[Lease, Amounts]:
+        """The leases of the attempts that run, and what each has spent."""
+        return {
+            lease: attempt.spent for lease, attempt in self._attempts.items() if attempt.started
+        }
 
     @property
     def has_waiting(self) -> bool:
@@ -111,11 +124,18 @@ class Pool:
         self._closing = True
         self._wake()
 
-    def kill(self) -> None:
-        """End the attempts that run, without results, and make `run` return."""
+    def evict(self, reason: str) -> None:
+        """End the attempts that run, by force and each with a result; return those that wait.
+
+        Args:
+            reason: Why, for people.
+        """
+        self.hand_back()
         for attempt in list(self._attempts.values()):
-            self._end(attempt, Verdict.REVOKED, "the worker was stopped by force")
-        self.close()
+            if attempt.verdict in (None, Verdict.CANCELLED, Verdict.TIMED_OUT):
+                attempt.verdict = attempt.verdict or Verdict.EVICTED
+                attempt.reason = attempt.reason or reason
+                self._runners[attempt].kill()
 
     async def wait_idle(self) -> None:
         """Wait until no attempt waits or runs."""
@@ -150,11 +170,17 @@ class Pool:
         if attempt is None or attempt.verdict is not None:
             return
         attempt.reason = cancel.reason or "cancelled"
-        if not attempt.started:
-            self._end(attempt, Verdict.CANCELLED, attempt.reason)
-            return
-        attempt.verdict = Verdict.CANCELLED
-        attempt.note("INFO", f"asked to stop: {attempt.reason}")
+        if attempt.started:
+            attempt.verdict = Verdict.CANCELLED
+            attempt.note("INFO", f"asked to stop: {attempt.reason}")
+            self._stop(attempt, cancel)
+        else:
+            attempt.verdict = Verdict.CANCELLED
+            cancelled = AttemptCancelled(reason=f"{attempt.reason} (before it started)")
+            self._finish(attempt, attempt.finished(cancelled))
+
+    def _stop(self, attempt: Attempt, cancel: CancelTask) -> None:
+        """Ask an attempt to stop, then SIGTERM its group, then kill whatever came from it."""
         runner = self._runners[attempt]
         runner.send(cancel)
         grace = cancel.grace_period.total_seconds()
@@ -168,12 +194,12 @@ class Pool:
         """End an attempt whose lease belongs to somebody else now; it has no result."""
         attempt = self._attempts.get(revoked.lease)
         if attempt is not None:
-            self._end(attempt, Verdict.REVOKED, revoked.reason or "the lease was taken back")
+            self._revoke(attempt, revoked.reason or "the lease was taken back")
 
     def revoke_all(self, reason: str) -> None:
         """End every attempt without a result."""
         for attempt in list(self._attempts.values()):
-            self._end(attempt, Verdict.REVOKED, reason)
+            self._revoke(attempt, reason)
 
     def hand_back(self) -> None:
         """Return the attempts that have not started."""
@@ -184,7 +210,7 @@ class Pool:
                     category=FailureCategory.INFRASTRUCTURE,
                     message="the worker stopped before it started the attempt",
                     retryable=True,
-                    reason="handed_back",
+                    reason=FailureReason.HANDED_BACK,
                 )
                 self._finish(attempt, attempt.finished(failure))
 
@@ -246,57 +272,50 @@ class Pool:
             runner.welcome = self._welcome
             runner.send(self._welcome)
         runner.send(attempt.dispatch)
+        ooms = self._oom.count()
         try:
             finished = await attempt.over
+            if attempt.verdict is not None:
+                # One that stopped by itself may have left processes behind.
+                await runner.end()
+            if finished is None:
+                await asyncio.to_thread(_clean_up, self._command.data_root, attempt.dispatch)
         finally:
             runner.attempt = None
             del self._runners[attempt]
         self._mean_seconds += 0.2 * (loop.time() - begun - self._mean_seconds)
-        if attempt.verdict is not Verdict.REVOKED:
-            self._finish(attempt, self._judge(attempt, finished, runner))
-        else:
+        if attempt.verdict is Verdict.REVOKED:
             self._forget(attempt)
-
-    def _judge(
-        self, attempt: Attempt, finished: AttemptFinished | None, runner: RunnerProcess
-    ) -> AttemptFinished:
-        if finished is not None:
-            if attempt.verdict is Verdict.CANCELLED and isinstance(finished.outcome, Failure):
-                reason = f"{attempt.reason} (it ended with: {finished.outcome.message})"
-                return attempt.finished(AttemptCancelled(reason=reason))
-            return finished
-        if attempt.verdict is Verdict.TIMED_OUT:
-            seconds = attempt.dispatch.asset.execution.timeout_seconds
-            return attempt.failed(
-                FailureCategory.TIMEOUT,
-                f"did not finish within timeout_seconds={seconds}; its process was killed",
-                "timeout",
-            )
-        if attempt.verdict is Verdict.CANCELLED:
-            return attempt.finished(
-                AttemptCancelled(reason=f"{attempt.reason} (ended by force after its grace period)")
-            )
-        return _death(attempt, runner.return_code or 0)
+            return
+        if finished is None:
+            code = runner.return_code or 0
+            ended = endings.killed(attempt, code, out_of_memory=self._oom.count() > ooms)
+        else:
+            ended = endings.settled(attempt, finished)
+        self._finish(attempt, ended)
 
     def _expire(self, attempt: Attempt) -> None:
         if attempt.verdict is None:
             attempt.verdict = Verdict.TIMED_OUT
-            self._runners[attempt].kill()
+            seconds = attempt.dispatch.asset.execution.timeout_seconds
+            attempt.reason = f"did not finish within timeout_seconds={seconds}"
+            attempt.note("WARNING", f"asked to stop: {attempt.reason}")
+            cancel = CancelTask(
+                lease=attempt.lease, reason=attempt.reason, grace_period=_TIMEOUT_GRACE
+            )
+            self._stop(attempt, cancel)
 
     def _terminate(self, attempt: Attempt, runner: RunnerProcess) -> None:
         attempt.note("WARNING", "its grace period is over: its process is being ended")
-        runner.kill(signal.SIGTERM)
+        runner.terminate()
 
-    def _end(self, attempt: Attempt, verdict: Verdict, reason: str) -> None:
-        attempt.verdict = verdict
+    def _revoke(self, attempt: Attempt, reason: str) -> None:
+        attempt.verdict = Verdict.REVOKED
         attempt.reason = reason
         if attempt.started:
             self._runners[attempt].kill()
-        elif verdict is Verdict.REVOKED:
-            self._forget(attempt)
         else:
-            cancelled = AttemptCancelled(reason=f"{reason} (before it started)")
-            self._finish(attempt, attempt.finished(cancelled))
+            self._forget(attempt)
 
     def _finish(self, attempt: Attempt, finished: AttemptFinished) -> None:
         self._forget(attempt)
@@ -313,19 +332,9 @@ class Pool:
             self._queue.put_nowait(None)
 
 
-def _death(attempt: Attempt, code: int) -> AttemptFinished:
-    if code >= 0:
-        return attempt.failed(
-            FailureCategory.USER_CODE,
-            f"its process ended with exit code {code} before the function returned",
-            "exit",
-        )
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    if -code == signal.SIGKILL:
-        return attempt.failed(
-            FailureCategory.INFRASTRUCTURE,
-            f"its process was killed ({name}); when nobody did it on purpose, "
-            f"the machine was most likely out of memory",
-            "killed",
-        )
-    return attempt.failed(FailureCategory.USER_CODE, f"its process was killed by {name}", "crashed")
+def _clean_up(data_root: Path, dispatch: TaskDispatch) -> None:
+    """Remove what a process that died had not published; the next attempt would find it too."""
+    root, asset = DataRoot(data_root), dispatch.asset
+    path = root.relative(asset.key, dispatch.partition_key, asset.partitioning)
+    with contextlib.suppress(OSError):
+        remove_staged(root.resolve(path), dispatch.lease.token)

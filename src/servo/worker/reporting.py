@@ -8,9 +8,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from servo.context import LOGGER_NAME
+from servo.types.amounts import Amounts
 from servo.types.logs import LogLine, LogStream
 from servo.types.records import Progress
-from servo.types.sessions import AttemptMetric, AttemptProgressed, Lease
+from servo.types.sessions import AttemptMetric, AttemptProgressed, AttemptSpent, Lease
 from servo.worker.outbox import Outbox
 from servo.worker.tracebacks import printable
 
@@ -48,6 +49,10 @@ class OutboxReporter:
                 reported_at=datetime.now(UTC),
             )
         )
+
+    def spent(self, total: Amounts) -> None:
+        """Report what the attempt has spent."""
+        self._outbox.spent(AttemptSpent(lease=self.lease, spent=total))
 
     def note(self, level: str, text: str) -> None:
         """Write into the attempt's log, one line for each line of the text."""

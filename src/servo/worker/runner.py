@@ -4,15 +4,14 @@
 user module once. Its standard output and error are pipes that the worker reads; messages travel
 over a socket of their own.
 
-The process leads a process group. A guardian in that group, forked before anything else is
-loaded, waits for the worker's end of a pipe to close and then kills the group: however the worker
-dies, and whatever user code does meanwhile, nothing is left behind.
+The process leads a process group, and its parent is its guardian (`servo.worker.guardian`), forked
+before anything else is loaded: however the worker dies, and whatever user code does meanwhile,
+nothing is left behind.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import queue
 import signal
@@ -22,6 +21,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from servo.worker import guardian
 
 if TYPE_CHECKING:
     from servo.types.sessions import CancelTask, ServerMessage, TaskDispatch
@@ -44,31 +45,17 @@ def main(arguments: list[str] | None = None) -> None:
     for descriptor in (given.channel, given.lifeline):
         # What user code starts must not hold the worker's channels open.
         os.set_inheritable(descriptor, False)
-    _guard(given.lifeline, given.channel)
+    guardian.split(given.lifeline, given.channel)
     os.chdir(given.project)
     sys.path[:0] = [root for root in given.import_root if root not in sys.path]
     _Runner(socket.socket(fileno=given.channel), given.project, given.data_root).run()
-
-
-def _guard(lifeline: int, channel: int) -> None:
-    if os.fork():
-        os.close(lifeline)
-        return
-    os.close(channel)
-    for descriptor in (0, 1, 2):
-        os.close(descriptor)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    with contextlib.suppress(OSError):
-        os.read(lifeline, 1)
-    os.killpg(0, signal.SIGKILL)
 
 
 class _Runner:
     """Listens to the worker in a thread and runs attempts in the main one."""
 
     def __init__(self, channel: socket.socket, project: Path, data_root: Path) -> None:
-        # Imported late: the guardian was forked from a process without them.
+        # Imported late: the guardian is to stay without them.
         from servo.io.storage import DataRoot
         from servo.worker.execute import Environment
         from servo.worker.outbox import Outbox

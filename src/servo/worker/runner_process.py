@@ -25,6 +25,9 @@ from servo import _wire, errors
 from servo.types.logs import LogBatch, LogStream
 from servo.types.sessions import (
     AttemptFinished,
+    AttemptMetric,
+    AttemptProgressed,
+    AttemptSpent,
     OpenSessionRequest,
     OpenSessionResponse,
     ServerMessage,
@@ -101,6 +104,7 @@ class RunnerProcess:
         self._unsent = bytearray()
         self._readers: dict[int, Callable[[], bool]] = {}
         self._waiter: asyncio.Task[None] | None = None
+        self._group: int | None = None
 
     @classmethod
     async def start(
@@ -147,10 +151,26 @@ class RunnerProcess:
         if was_empty:
             self._write()
 
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to the process and everything that it started in its group."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+    def terminate(self) -> None:
+        """Send SIGTERM to the process and everything that it started in its group."""
+        self._signal_group(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process and everything that comes from it, by force."""
+        # Its guardian does it. One that cannot write to it has one that has ended.
+        with contextlib.suppress(OSError):
+            os.write(self._lifeline, b"\0")
+
+    async def end(self) -> None:
+        """End the process and everything that comes from it; return when it is gone."""
+        self.kill()
+        if self._waiter is not None:
+            await asyncio.shield(self._waiter)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        if self._group is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._group, number)
 
     async def stop(self) -> None:
         """End the process: let it end by itself if it is idle, otherwise by force."""
@@ -170,6 +190,7 @@ class RunnerProcess:
         self._channel.close()
         for descriptor in (self._lifeline, self._out, self._err):
             os.close(descriptor)
+        self._lifeline = -1
 
     def drain(self) -> None:
         """Read what the process has printed until now."""
@@ -224,11 +245,12 @@ class RunnerProcess:
         if self.attempt is None:
             self.tail = (self.tail + data)[-_TAIL_BYTES:]
         else:
-            self.attempt.streams[stream].feed(data)
+            self.attempt.printed(stream, data)
 
     def _take(self, message: WorkerMessage) -> None:
         if isinstance(message, WorkerHello):
             if not self.ready.done():
+                self._group = message.process_id
                 self.ready.set_result(True)
         elif self.attempt is None:
             # Said after its attempt was over; nobody is interested any more.
@@ -238,8 +260,18 @@ class RunnerProcess:
             self.attempt.settle(message)
         elif isinstance(message, LogBatch):
             self.attempt.take_log(message)
-        else:
-            self._report(message)
+        elif isinstance(message, AttemptSpent | AttemptProgressed | AttemptMetric):
+            self._report_of(self.attempt, message)
+
+    def _report_of(
+        self, attempt: Attempt, message: AttemptSpent | AttemptProgressed | AttemptMetric
+    ) -> None:
+        if message.lease != attempt.lease:
+            # From a thread that an earlier attempt left behind.
+            return
+        if isinstance(message, AttemptSpent):
+            attempt.spent = message.spent
+        self._report(message)
 
     def _write(self) -> None:
         try:
@@ -258,8 +290,8 @@ class RunnerProcess:
 
     async def _wait(self) -> None:
         await self._process.wait()
-        # The group first: what user code started may hold the pipes open and go on printing.
-        self.kill()
+        # Its guardian left nothing, unless that was killed itself.
+        self._signal_group(signal.SIGKILL)
         while _readable(self._channel.fileno()) and self._read_channel():
             pass
         self.drain()

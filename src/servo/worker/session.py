@@ -3,6 +3,9 @@
 A session outlives its connections: what the control plane has not confirmed is said again after a
 reconnect. Results are kept until their receipt, lines until their confirmation; everything else
 is only worth saying while the connection lasts.
+
+A result is said after the last line of its attempt, in every connection anew. The control plane
+commits what it hears in that order, so an attempt never ends before its lines are durable.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ from typing import Final
 from servo.types.logs import LogBatch
 from servo.types.sessions import (
     AttemptFinished,
+    AttemptMetric,
     AttemptProgressed,
+    AttemptSpent,
     AttemptStarted,
     CancelTask,
     CreditGrant,
@@ -43,6 +48,8 @@ _log = logging.getLogger("servo.worker")
 
 _MAX_MESSAGES: Final = 1_000
 _MAX_BATCH_BYTES: Final = 1_000_000
+_MAX_METRICS: Final = 10_000
+"""Measurements that may wait for the control plane; the oldest are dropped."""
 _ENCODED_LINE_BYTES: Final = 32
 """What a line needs on the wire besides its text; about."""
 
@@ -82,7 +89,12 @@ class Session:
         self._identity = identity
         self._wake = wake
         self._outbox: deque[WorkerMessage] = deque()
+        self._metrics: deque[AttemptMetric] = deque(maxlen=_MAX_METRICS)
+        # Only the latest counts.
+        self._latest: dict[tuple[type, Lease], AttemptProgressed | AttemptSpent] = {}
         self._results: dict[Lease, AttemptFinished] = {}
+        # Results whose lines wait for their turn.
+        self._held: dict[tuple[str, int], AttemptFinished] = {}
         self._welcome: ServerWelcome | None = None
         self._connected = False
         self._credit = 0
@@ -92,11 +104,17 @@ class Session:
         """Join the session with what executes attempts and what keeps lines."""
         self.pool = pool
         self.logs = logs
+        logs.sent = self._release
 
     @property
     def is_settled(self) -> bool:
         """Whether the control plane has confirmed everything it should know."""
         return not self._results and self.logs.is_empty and not self.pool.leases
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the control plane has welcomed the worker, and the connection lasts."""
+        return self._connected
 
     @property
     def leases(self) -> tuple[Lease, ...]:
@@ -108,6 +126,9 @@ class Session:
     def connect(self) -> WorkerHello:
         """Begin a connection; return what is to be sent first."""
         self._outbox.clear()
+        self._metrics.clear()
+        self._latest.clear()
+        self._held.clear()
         self._credit = 0
         identity = self._identity
         return WorkerHello(
@@ -124,6 +145,7 @@ class Session:
     def disconnect(self) -> None:
         """End a connection; attempts go on."""
         self._connected = False
+        self.logs.disconnect()
 
     def receive(self, message: ServerMessage) -> None:
         """Take one message of the control plane."""
@@ -138,8 +160,7 @@ class Session:
         elif isinstance(message, CancelTask):
             self.pool.cancel(message)
         elif isinstance(message, LeaseRevoked):
-            self._results.pop(message.lease, None)
-            self.pool.revoke(message)
+            self._revoked(message)
         else:
             self._welcomed(message)
 
@@ -153,9 +174,13 @@ class Session:
         self._connected = True
         self.heartbeat_interval = welcome.heartbeat_interval
         self.pool.welcome(welcome)
-        self._outbox.extend(AttemptStarted(lease=lease) for lease in self.pool.started)
-        self._outbox.extend(self.logs.resend())
-        self._outbox.extend(self._results.values())
+        for lease, spent in self.pool.started.items():
+            self.post(AttemptStarted(lease=lease))
+            if spent:
+                self.post(AttemptSpent(lease=lease, spent=spent))
+        self.logs.connect()
+        for result in self._results.values():
+            self.post(result)
         if self._draining:
             self._outbox.append(WorkerDraining())
         self._wake(True)
@@ -168,17 +193,58 @@ class Session:
                 receipt.lease.attempt, receipt.lease.task_id, receipt.error,
             )  # fmt: skip
 
+    def _revoked(self, revoked: LeaseRevoked) -> None:
+        lease = revoked.lease
+        if lease in self.leases:
+            _log.warning(
+                "attempt %d of task %s was taken back, and what it did does not count: %s",
+                lease.attempt, lease.task_id, revoked.reason,
+            )  # fmt: skip
+        self._results.pop(lease, None)
+        self._held.pop((lease.task_id, lease.attempt), None)
+        for kind in (AttemptProgressed, AttemptSpent):
+            self._latest.pop((kind, lease), None)
+        self.pool.revoke(revoked)
+
     # -- what is said ---------------------------------------------------------------------
 
     def post(self, message: WorkerMessage) -> None:
         """Say something; results are kept until they are confirmed."""
         if isinstance(message, AttemptFinished):
             self._results[message.lease] = message
-        if self._connected:
+        if not self._connected:
+            return
+        if isinstance(message, AttemptMetric):
+            self._metrics.append(message)
+        elif isinstance(message, AttemptProgressed | AttemptSpent):
+            self._latest[type(message), message.lease] = message
+        elif not isinstance(message, AttemptFinished):
             self._outbox.append(message)
-            # While other attempts wait here, no slot falls idle for want of an answer: the result
-            # may travel with the next ones.
-            self._wake(isinstance(message, AttemptFinished) and not self.pool.has_waiting)
+        elif self.logs.has_sent((message.lease.task_id, message.lease.attempt)):
+            self._finish(message)
+            return
+        else:
+            self._held[message.lease.task_id, message.lease.attempt] = message
+        self._wake(False)
+
+    def _finish(self, finished: AttemptFinished) -> None:
+        # What the attempt said last comes first: nobody listens to it once it is over.
+        self._outbox.extend(self._metrics)
+        self._metrics.clear()
+        progress = self._latest.pop((AttemptProgressed, finished.lease), None)
+        if progress is not None:
+            self._outbox.append(progress)
+        # The result says what was spent.
+        self._latest.pop((AttemptSpent, finished.lease), None)
+        self._outbox.append(finished)
+        # While other attempts wait here, no slot falls idle for want of an answer: the result may
+        # travel with the next ones.
+        self._wake(not self.pool.has_waiting)
+
+    def _release(self, key: tuple[str, int]) -> None:
+        """The last line of an attempt was said, and so can be its result."""
+        if (finished := self._held.pop(key, None)) is not None:
+            self._finish(finished)
 
     def heartbeat(self) -> None:
         """Say that the worker is alive and what it holds."""
@@ -196,19 +262,17 @@ class Session:
     def outgoing(self) -> tuple[WorkerMessage, ...]:
         """Take what is to be sent next, in one piece."""
         messages: list[WorkerMessage] = []
-        progress: dict[Lease, int] = {}
         size = 0
         self._grant()
+        if not self._outbox:
+            self._outbox.extend(self._metrics)
+            self._metrics.clear()
+            self._outbox.extend(self._latest.values())
+            self._latest.clear()
         while self._outbox and len(messages) < _MAX_MESSAGES and size < _MAX_BATCH_BYTES:
             message = self._outbox.popleft()
             if isinstance(message, LogBatch):
                 size += sum(len(line.text) + _ENCODED_LINE_BYTES for line in message.lines)
-            elif isinstance(message, AttemptProgressed):
-                # Only the latest counts, at the place of the first.
-                place = progress.setdefault(message.lease, len(messages))
-                if place < len(messages):
-                    messages[place] = message
-                    continue
             messages.append(message)
         return tuple(messages)
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from servo._version import __version__
 from servo.client import Tls
-from servo.client.transport import Address, call_metadata
+from servo.client.transport import Address
 from servo.types.ids import WorkerId
 from servo.worker.connection import Doorbell, Endpoint, hold
-from servo.worker.log_buffer import MAX_BYTES, LogBuffer
+from servo.worker.log_buffer import ATTEMPT_BYTES, MAX_BYTES, LogBuffer
 from servo.worker.pool import Pool
 from servo.worker.runner_process import RunnerCommand
 from servo.worker.session import Identity, Session
@@ -28,6 +28,8 @@ __all__ = ["Worker", "WorkerConfig"]
 _FLUSH_SECONDS: Final = 0.05
 _SETTLE_POLL_SECONDS: Final = 0.02
 _END_SECONDS: Final = 10.0
+_EVICTION_SECONDS: Final = 2.0
+"""How long a worker that ends its attempts by force waits for that to be recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,8 @@ class WorkerConfig:
 
     Attributes:
         url: The control plane, ``grpc://HOST:PORT``, or ``grpcs://`` for TLS.
-        api_key: The key for it; may be empty.
+        api_key: The key for it, or what returns it for each session, such as a `TokenFile`; may be
+            empty.
         tls: Whom to trust, and who the worker is.
         project: The project's root.
         import_roots: Directories from which user modules are imported.
@@ -47,6 +50,10 @@ class WorkerConfig:
         code_version_id: The version of the user code that it announces.
         settle_timeout: How long a worker that was asked to stop waits, once its attempts have
             ended, for the control plane to confirm their results.
+        drain_timeout: How long a worker that was asked to stop lets its attempts go on; then they
+            are ended by force and recorded as ``evicted``. ``None`` for as long as they take.
+        attempt_log_bytes: What the log of one attempt holds: its text, and 32 bytes for each line.
+            Further lines are counted in it instead of kept, and the attempt goes on.
         log_buffer_bytes: Memory that lines may take which the control plane has not confirmed;
             what exceeds it is counted in the log instead of kept.
         runner_starts: How often a process for user code is started, with growing pauses, when it
@@ -54,7 +61,7 @@ class WorkerConfig:
     """
 
     url: str
-    api_key: str = ""
+    api_key: str | Callable[[], str] = ""
     tls: Tls = field(default_factory=Tls)
     project: Path
     import_roots: tuple[Path, ...] = ()
@@ -64,6 +71,8 @@ class WorkerConfig:
     workspace_id: str = "default"
     code_version_id: str = ""
     settle_timeout: timedelta = timedelta(seconds=10)
+    drain_timeout: timedelta | None = None
+    attempt_log_bytes: int = ATTEMPT_BYTES
     log_buffer_bytes: int = MAX_BYTES
     runner_starts: int = 5
 
@@ -83,24 +92,21 @@ class Worker:
 
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
-        address = Address.parse(config.url)
-        if config.api_key:
-            address.refuse_plain_text()
+        Address.parse(config.url)  # and of gRPC, which a client could do without
         self._endpoint = Endpoint(
             url=config.url,
+            api_key=config.api_key,
+            tenant_id=config.tenant_id,
+            workspace_id=config.workspace_id,
             tls=config.tls,
-            metadata=call_metadata(
-                api_key=config.api_key,
-                tenant_id=config.tenant_id,
-                workspace_id=config.workspace_id,
-                source="worker",
-            ),
         )
+        self._endpoint.client()  # what is wrong with these, it says
         self._session: Session | None = None
         self._pool: Pool | None = None
         self._stopped = asyncio.Event()
         self._draining = False
         self._settling: asyncio.Task[None] | None = None
+        self._evicting: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Work until `drain` or `kill`.
@@ -126,7 +132,12 @@ class Worker:
         def flush_soon() -> None:
             loop.call_later(_FLUSH_SECONDS, logs.flush)
 
-        logs = LogBuffer(session.post, flush_soon, max_bytes=self._config.log_buffer_bytes)
+        logs = LogBuffer(
+            session.post,
+            flush_soon,
+            max_bytes=config.log_buffer_bytes,
+            attempt_bytes=config.attempt_log_bytes,
+        )
         command = RunnerCommand(
             project=config.project,
             data_root=config.data_root or config.project / ".servo" / "data",
@@ -172,13 +183,28 @@ class Worker:
             return
         self._session.drain()
         self._settling = asyncio.create_task(self._settle(self._session))
+        if self._config.drain_timeout is not None:
+            seconds = self._config.drain_timeout.total_seconds()
+            asyncio.get_running_loop().call_later(
+                seconds, self._evict, f"the worker was told to stop and waited {seconds:g} s for it"
+            )
 
     def kill(self) -> None:
-        """End the attempts that run, without results, and make `run` return at once."""
+        """End the attempts that run, by force, and make `run` return once that is recorded.
+
+        Called again it makes `run` return at once.
+        """
         self._draining = True
-        if self._pool is not None:
-            self._pool.kill()
-        self._stopped.set()
+        if self._session is None or self._evicting is not None:
+            self._stopped.set()
+        else:
+            self._evict("the worker was told to stop at once")
+
+    def _evict(self, reason: str) -> None:
+        if self._session is not None and self._evicting is None:
+            self._session.drain()
+            self._session.pool.evict(reason)
+            self._evicting = asyncio.create_task(self._leave(self._session))
 
     def reload(self) -> None:
         """Have changed user code loaded: fresh processes for the attempts to come."""
@@ -204,6 +230,14 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.settle_timeout.total_seconds()):
                 while not session.is_settled:
+                    await asyncio.sleep(_SETTLE_POLL_SECONDS)
+        self._stopped.set()
+
+    async def _leave(self, session: Session) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_EVICTION_SECONDS):
+                await session.pool.wait_idle()
+                while session.is_connected and not session.is_settled:
                     await asyncio.sleep(_SETTLE_POLL_SECONDS)
         self._stopped.set()
 

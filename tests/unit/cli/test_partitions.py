@@ -126,14 +126,21 @@ def test_two_ways_to_select_exclude_each_other() -> None:
         parse("date=2025-01-05", every=True, assets=[DAILY])
 
 
-def test_globs_and_keys_select_assets() -> None:
+def selected(*selection: str) -> list[str]:
     assets = [DAILY, definition("raw.events"), definition("default.users")]
-    keys = lambda *selection: [  # noqa: E731  # shorter than three lines three times
-        str(item.key) for item in _partitions.matching(selection, assets)
-    ]
-    assert keys("*") == ["mart.a", "raw.events", "default.users"]
-    assert keys("mart.*", "raw.events") == ["mart.a", "raw.events"]
-    assert keys("users") == ["default.users"]
+    return [str(found.key) for found in _partitions.selected(selection, assets)]
+
+
+def test_globs_keys_and_expressions_select_assets() -> None:
+    assert selected("*") == ["default.users", "mart.a", "raw.events"]
+    assert selected("mart.*", "raw.events") == ["mart.a", "raw.events"]
+    assert selected("users") == ["default.users"]
+    assert selected("not mart.* and not users") == ["raw.events"]
+
+
+def test_a_selection_of_nothing_is_refused_like_by_a_control_plane() -> None:
+    with pytest.raises(errors.NotFoundError, match=r"did you mean raw\.events"):
+        selected("raw.evnts")
 
 
 def test_a_task_is_named_the_way_it_is_typed() -> None:

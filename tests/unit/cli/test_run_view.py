@@ -22,6 +22,7 @@ from servo.types.events import (
     Event,
     EventPayload,
     RunStateChanged,
+    RunUpdated,
     TaskProgressed,
     TaskStateChanged,
 )
@@ -233,3 +234,12 @@ def test_the_summary_counts_what_went_wrong() -> None:
     line = text(_follow.summary(run))
     assert "2/3 tasks" in line
     assert "1 failed, 1 skipped" in line
+
+
+def test_a_run_that_is_held_says_so_until_it_goes_on() -> None:
+    found = view()
+    assert ", held" not in _follow.summary(found)
+    found.apply(event(11, RunUpdated(paused=True)))
+    assert "pending, held" in click.unstyle(_follow.summary(found))
+    found.apply(event(12, RunUpdated(priority=3)))
+    assert ", held" not in _follow.summary(found)

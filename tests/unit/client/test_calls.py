@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from servo._wire import METHODS
 from servo.client import Client
 from servo.errors import (
     ConfigurationError,
@@ -267,24 +266,3 @@ def test_an_answer_of_a_missing_thing_is_not_found(plane: Any, client: Client) -
     plane.answers["GetRun"] = refuse
     with pytest.raises(NotFoundError, match="no run 'r'"):
         client.runs.get("r")
-
-
-def test_every_rpc_but_the_workers_session_has_a_method_of_the_client() -> None:
-    import ast
-    from pathlib import Path
-
-    import servo.client
-
-    folder = Path(servo.client.__file__).parent / "_aio"
-    used = {
-        node.attr
-        for file in folder.glob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "methods"
-    }
-    from servo._wire import methods
-
-    reached = {getattr(methods, name).path for name in used}
-    assert set(METHODS) - reached == {methods.OPEN_SESSION.path}

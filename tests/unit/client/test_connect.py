@@ -75,6 +75,15 @@ def test_an_end_without_an_error_is_an_end(end: bytes) -> None:
     reader.close()
 
 
+@pytest.mark.parametrize("cut", range(8))
+def test_nothing_comes_after_the_end(cut: int) -> None:
+    whole = envelope(2, b"{}") + envelope(0, b'{"runs":[]}')
+    split = len(envelope(2, b"{}")) + cut
+    reader = connect.Envelopes(call(), 1_000_000)
+    with pytest.raises(errors.ConfigurationError, match="more after the end"):
+        list(reader.feed(whole[:split])), list(reader.feed(whole[split:]))
+
+
 def test_a_message_is_refused_before_it_arrives() -> None:
     reader = connect.Envelopes(call(), 100)
     with pytest.raises(errors.InvalidArgumentError, match="the limit is 100"):

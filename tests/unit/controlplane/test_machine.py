@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from datetime import UTC, datetime, timedelta
 
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from servo.controlplane import transitions
-from servo.controlplane.machine import Change, RunMachine, backoff
+from servo.controlplane.machine import Change, RunMachine
 from servo.types import (
     AssetKey,
     CheckPhase,
@@ -23,14 +17,12 @@ from servo.types import (
     RunState,
     TaskState,
 )
-from servo.types.events import RunStateChanged, TaskStateChanged
 from servo.types.plans import Plan, PlanGate, PlannedTask
 from servo.types.records import Failure, Materialization, Run, Task
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 KEY = AssetKey("raw", "events")
 POLICY = ExecutionPolicy(max_retries=1, retry_delay_seconds=1)
-ON_WORKER = (TaskState.DISPATCHED, TaskState.RUNNING)
 
 
 def make(*upstream: tuple[int, ...], gates: tuple[tuple[int, ...], ...] = ()) -> RunMachine:
@@ -204,100 +196,3 @@ def test_a_run_without_tasks_succeeds_at_once() -> None:
     machine = make()
     machine.start(NOW)
     assert machine.run.state is RunState.SUCCEEDED
-
-
-@pytest.mark.parametrize("state", [state for state in TaskState if state.is_terminal])
-def test_terminal_task_states_never_change(state: TaskState) -> None:
-    task = Task(
-        task_id="t", index=0, asset_key=KEY, partition_key=PartitionKey(), state=state, attempt=1
-    )
-    for other in TaskState:
-        change = TaskStateChanged(index=0, state=other, attempt=1)
-        with pytest.raises(transitions.InvalidTransitionError):
-            transitions.apply_to_task(task, change, NOW)
-
-
-@pytest.mark.parametrize("state", [state for state in RunState if state.is_terminal])
-def test_terminal_run_states_never_change(state: RunState) -> None:
-    run = Run(run_id="r", state=state)
-    for other in RunState:
-        with pytest.raises(transitions.InvalidTransitionError):
-            transitions.apply_to_run(run, RunStateChanged(state=other), NOW)
-
-
-@given(attempt=st.integers(1, 100), jitter=st.floats(0, 1), delay=st.integers(0, 10_000))
-def test_backoff_doubles_up_to_fifteen_minutes(attempt: int, jitter: float, delay: int) -> None:
-    policy = ExecutionPolicy(retry_delay_seconds=delay)
-    found = backoff(policy, attempt, jitter)
-    assert timedelta(0) <= found <= timedelta(minutes=15)
-    full = backoff(policy, attempt, 0)
-    assert full * 0.79 <= found <= full
-    assert backoff(policy, attempt + 1, 0) in (full * 2, timedelta(minutes=15))
-
-
-@st.composite
-def dags(draw: st.DrawFn) -> list[tuple[int, ...]]:
-    size = draw(st.integers(0, 25))
-    return [
-        tuple(sorted(draw(st.sets(st.integers(0, index - 1), max_size=3)))) if index else ()
-        for index in range(size)
-    ]
-
-
-def act(machine: RunMachine, index: int, choice: random.Random) -> list[Change]:
-    """Do one thing that may happen to a task, whatever its state is."""
-    task = machine.tasks[index]
-    failure = Failure(category=choice.choice(list(FailureCategory)), message="x")
-    made = Materialization(materialization_id="m", asset_key=KEY, partition_key=PartitionKey())
-    if task.state is TaskState.READY:
-        return machine.dispatched(index, "w", NOW)
-    if task.state is TaskState.RETRY_WAIT:
-        return machine.retry_due(index, NOW)
-    if task.state not in ON_WORKER:
-        return []
-    what = choice.randrange(10)
-    if what < 5:
-        return machine.started(index, NOW) + machine.succeeded(index, made, (), NOW)
-    if what < 7:
-        return machine.started(index, NOW) + machine.failed(index, failure, POLICY, NOW)
-    if what == 7:
-        return machine.started(index, NOW)
-    if what == 8 and machine.run.state is RunState.CANCELLING:
-        return machine.cancelled(index, "asked", NOW)
-    return machine.lost(index, POLICY, NOW)
-
-
-@settings(max_examples=150)
-@given(dag=dags(), seed=st.integers(0, 2**32), cancel_at=st.none() | st.integers(0, 60))
-def test_every_history_ends_and_its_events_fold_to_the_state(
-    dag: list[tuple[int, ...]], seed: int, cancel_at: int | None
-) -> None:
-    machine = make(*dag)
-    run, tasks = machine.run, list(machine.tasks)
-    choice = random.Random(seed)
-    changes = machine.start(NOW)
-    for step in range(2_000):
-        if machine.is_over:
-            break
-        if step == cancel_at:
-            changes += machine.cancel("enough", NOW)
-            continue
-        open_tasks = [i for i, task in enumerate(machine.tasks) if not task.state.is_terminal]
-        index = choice.choice(open_tasks)
-        before = machine.tasks[index].state
-        changes += act(machine, index, choice)
-        if before is TaskState.READY and machine.tasks[index].state is TaskState.DISPATCHED:
-            waits = [machine.tasks[upstream].state for upstream in dag[index]]
-            assert set(waits) <= {TaskState.SUCCEEDED}
-    assert machine.is_over
-    assert all(task.state.is_terminal for task in machine.tasks)
-    executed = {c.index for c in changes if isinstance(c, TaskStateChanged) and c.worker_id}
-    skipped = {i for i, task in enumerate(machine.tasks) if task.state is TaskState.SKIPPED}
-    assert not executed & skipped
-    for change in changes:
-        if isinstance(change, TaskStateChanged):
-            tasks[change.index] = transitions.apply_to_task(tasks[change.index], change, NOW)
-        else:
-            run = transitions.apply_to_run(run, change, NOW)
-    assert tasks == machine.tasks
-    assert run == machine.run

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from servo.manifest import extract_git_context
-from servo.manifest.git import without_credentials
+from servo.manifest.git import code_version_of, without_credentials
+from servo.manifest.project import Project
 
 
 @pytest.fixture
@@ -105,3 +106,30 @@ def test_without_git_there_is_nothing_to_say(
 
 def test_a_directory_that_vanished_is_nothing_to_fail_over(tmp_path: Path) -> None:
     assert extract_git_context(tmp_path / "gone") is None
+
+
+def test_the_version_of_the_code_is_the_commit(repository: Path) -> None:
+    commit = _git(repository, "rev-parse", "HEAD")
+    assert code_version_of(repository) == commit
+    for path in (".servo/state.json", ".servo/data/x", "assets/__pycache__/raw.pyc"):
+        (repository / path).parent.mkdir(parents=True, exist_ok=True)
+        (repository / path).write_text("{}")
+    assert code_version_of(repository) == commit, "what Servo and Python write is no code"
+
+
+@pytest.mark.parametrize("name", ["file", "new"])
+def test_changed_code_has_a_version_that_says_so(repository: Path, name: str) -> None:
+    (repository / name).write_text("two\n")
+    assert code_version_of(repository) == _git(repository, "rev-parse", "HEAD") + "-dirty"
+
+
+def test_code_without_a_commit_has_no_version(tmp_path: Path) -> None:
+    assert code_version_of(tmp_path) == ""
+    _git(tmp_path, "init", "--quiet")
+    assert code_version_of(tmp_path) == ""
+
+
+def test_the_settings_name_another_version_of_the_code(repository: Path) -> None:
+    assert Project.at(repository, environ={}).code_version_id == code_version_of(repository)
+    given = Project.at(repository, environ={"SERVO_CODE_VERSION_ID": "image-7"})
+    assert given.code_version_id == "image-7"

@@ -11,6 +11,7 @@ from servo import (
     AssetContext,
     AssetIn,
     DailyPartition,
+    ExecutionPolicy,
     asset,
     errors,
     get_registry,
@@ -95,3 +96,24 @@ def test_a_context_can_be_cancelled() -> None:
     reporter.cancelled = True
     with pytest.raises(errors.TaskCancelledError):
         ctx.report_progress("not fine")
+
+
+def test_a_test_sees_what_was_spent_and_sets_the_budget() -> None:
+    @asset(execution=ExecutionPolicy(budget={"usd": "1"}))
+    def users(ctx: AssetContext) -> None:
+        ctx.spend("usd", "0.75")
+
+    assert materialize(users).spent == {"usd": "0.75"}
+    with pytest.raises(errors.BudgetExhaustedError, match=r"budget of 0\.50 usd"):
+        materialize(users, budget={"usd": "0.50"})
+    found = materialize(users, budget={"usd": "0.50"}, raise_on_error=False)
+    assert found.spent == {"usd": "0.75"}
+
+
+def test_the_budget_of_the_asset_holds_in_a_test() -> None:
+    @asset(execution=ExecutionPolicy(budget={"usd": "1"}))
+    def users(ctx: AssetContext) -> None:
+        ctx.spend("usd", "1.01")
+
+    with pytest.raises(errors.BudgetExhaustedError):
+        materialize(users)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,7 +64,13 @@ class Bench:
         self.reporter = RecordingReporter()
         self.token = 0
 
-    def run(self, one: Asset[..., Any], *inputs: TaskInput, token: int = 0) -> AttemptFinished:
+    def run(
+        self,
+        one: Asset[..., Any],
+        *inputs: TaskInput,
+        token: int = 0,
+        budget: dict[str, str] | None = None,
+    ) -> AttemptFinished:
         self.token = token or self.token + 1
         dispatch = TaskDispatch(
             lease=Lease(task_id=TaskId.generate(), attempt=1, token=self.token),
@@ -72,6 +79,7 @@ class Bench:
             partition_key=PartitionKey(),
             inputs=inputs,
             config={"mode": "full"},
+            budget=budget or {},
         )
         environment = Environment(
             data_root=DataRoot(self.root), store_id="s1", tenant_id="acme", find=lambda _: one
@@ -217,10 +225,10 @@ def _strange() -> Any:
         (_raises, "exception", "ValueError: bad row"),
         (_strange, "exception", "Strange: x"),
         (lambda: sys.exit(0), "exit", "sys.exit(0)"),
-        (lambda: Err("no luck"), "err", "Err('no luck')"),
+        (lambda: Err("no luck"), "exception", "Err('no luck')"),
         (lambda: Err(ValueError("no luck")), "exception", "ValueError: no luck"),
-        (lambda: 42, "output", "returned int; expected"),
-        (lambda: [], "output", "schema="),
+        (lambda: 42, "exception", "returned int; expected"),
+        (lambda: [], "exception", "schema="),
     ],
     ids=["raise", "BaseException", "sys.exit", "Err", "Err of exception", "wrong type", "empty"],
 )
@@ -365,7 +373,7 @@ def test_code_that_reads_more_than_was_deployed_is_a_mismatch(bench: Bench) -> N
 
     failure = bench.failure(users)
     assert failure.category is FailureCategory.CONFIGURATION
-    assert failure.reason == "code_mismatch"
+    assert failure.reason == "configuration"
 
 
 def test_a_function_that_lets_the_cancellation_pass_is_cancelled(bench: Bench) -> None:
@@ -397,7 +405,7 @@ def test_a_late_attempt_does_not_replace_the_data_of_a_newer_one(bench: Bench) -
     bench.run(events, token=9)
     outcome = bench.run(events, token=3).outcome
     assert isinstance(outcome, Failure)
-    assert (outcome.reason, outcome.is_retryable) == ("lease_lost", False)
+    assert (outcome.reason, outcome.is_retryable) == ("lease_lost", True)
     assert bench.data("events") == [{"id": 9}]
 
 
@@ -451,4 +459,62 @@ def test_a_servo_error_of_the_author_keeps_its_category(bench: Bench) -> None:
         raise errors.ConfigurationError("no password", code="NO_PASSWORD")
 
     failure = bench.failure(events)
-    assert (failure.category, failure.reason) == (FailureCategory.CONFIGURATION, "no_password")
+    assert (failure.category, failure.reason) == (FailureCategory.CONFIGURATION, "configuration")
+
+
+def test_an_attempt_says_what_it_spent_however_it_ends(bench: Bench) -> None:
+    endings: list[Callable[[], Any]] = [lambda: None, _raises]
+
+    @asset
+    def events(ctx: AssetContext) -> Any:
+        ctx.spend("usd", "0.25")
+        ctx.spend("usd", "0.5")
+        return endings.pop(0)()
+
+    for kind in (AttemptSucceeded, Failure):
+        finished = bench.run(events)
+        assert isinstance(finished.outcome, kind)
+        assert finished.spent == {"usd": "0.75"}
+    assert bench.reporter.spending == [{"usd": "0.25"}, {"usd": "0.75"}] * 2
+
+
+def _swallow(ctx: AssetContext) -> Any:
+    with contextlib.suppress(errors.BudgetExhaustedError):
+        ctx.spend("usd", "2")
+    return [{"id": 1}]
+
+
+def _replace(ctx: AssetContext) -> Any:
+    try:
+        ctx.spend("usd", "2")
+    except errors.BudgetExhaustedError as exc:
+        raise KeyError("hidden") from exc
+
+
+async def _in_a_group(ctx: AssetContext) -> Any:
+    async def spend() -> None:
+        ctx.spend("usd", "2")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(spend())
+
+
+@pytest.mark.parametrize(
+    "function", [lambda ctx: ctx.spend("usd", "2"), _swallow, _replace, _in_a_group]
+)
+def test_a_spent_budget_fails_the_attempt_whatever_the_function_makes_of_it(
+    bench: Bench, function: Callable[[AssetContext], Any]
+) -> None:
+    @asset
+    def events(ctx: AssetContext) -> Any:
+        return function(ctx)
+
+    finished = bench.run(events, budget={"usd": "1.50"})
+    failure = finished.outcome
+    assert isinstance(failure, Failure)
+    assert (failure.category, failure.reason) == (FailureCategory.CONFIGURATION, "budget")
+    assert (failure.error_type, failure.is_retryable) == ("BudgetExhaustedError", False)
+    assert "2 usd are spent of a budget of 1.50 usd" in failure.message
+    assert "2 usd are spent" in bench.log()
+    assert finished.spent == {"usd": "2"}
+    assert not (bench.root / "default").exists()

@@ -137,6 +137,36 @@ class Calls:
             async for answer in answers:
                 yield answer
 
+    async def exchange(
+        self,
+        method: Method[Request, Response],
+        requests: AsyncIterator[Request],
+        *,
+        opening: float | None = None,
+        sends_once: bool = False,
+    ) -> AsyncGenerator[Response, None]:
+        """Call an RPC with any number of requests and answers, both at the same time.
+
+        Leaving the iteration ends the call. An error of the requests ends it as well and is raised
+        where the answers are read.
+
+        Args:
+            method: Row of the method table.
+            requests: What to send, taken as it can be sent; closed with the call.
+            opening: Seconds that the first answer may take, all attempts together; ``None`` for no
+                limit. Nothing bounds how long the call lasts after it.
+            sends_once: Whether the caller repeats it, so that nothing else must.
+
+        Raises:
+            ConfigurationError: The address is one for HTTP.
+            InvalidArgumentError: A request cannot be sent, or an answer not be read.
+            ServoError: What the server answered instead, or that the connection broke.
+        """
+        call = self._call(method, requests, opening, sends_once)
+        async with aclosing(await self._stream(call)) as answers:
+            async for answer in answers:
+                yield answer
+
     def _call(
         self, method: Method[Any, Any], request: Any, timeout: float | None, sends_once: bool
     ) -> Call:

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any, Self
 from servo.client._aio._assets import AsyncAssets
 from servo.client._aio._calls import Calls, Transport
 from servo.client._aio._deployments import AsyncDeployments
+from servo.client._aio._events import AsyncEvents
 from servo.client._aio._grpc import GrpcTransport
 from servo.client._aio._interceptors import AsyncInterceptor, AsyncInterceptorFunction, Users
 from servo.client._aio._keys import AsyncKeys
 from servo.client._aio._logs import AsyncLogs
+from servo.client._aio._pools import AsyncPools
 from servo.client._aio._retry import Retry
 from servo.client._aio._runs import AsyncRuns
 from servo.client._aio._server import AsyncServer
 from servo.client._aio._steps import Auth, Deadline, Errors, Identity, RequestId
 from servo.client._aio._traced import Tracing
+from servo.client._aio._workers import AsyncWorkers
 from servo.client._auth import AsyncKeyProvider, Credentials
 from servo.client._breaker import breaker_for
 from servo.client._metadata import Metadata, identity, metadata_of
@@ -69,11 +72,14 @@ class AsyncClient:
 
     Attributes:
         deployments: Deploying, and what was deployed.
-        runs: Starting, reading, stopping and following runs.
+        runs: Starting, reading, holding, stopping and following runs.
+        events: Everything that has happened.
+        pools: How many attempts may use something at once.
         assets: Assets and what was produced of them.
         logs: What attempts wrote.
         server: The control plane itself.
         keys: API keys.
+        workers: The session of a worker.
 
     Raises:
         ConfigurationError: The URL is malformed, an identity or the key cannot be sent, or the key
@@ -82,10 +88,13 @@ class AsyncClient:
 
     deployments: AsyncDeployments
     runs: AsyncRuns
+    events: AsyncEvents
+    pools: AsyncPools
     assets: AsyncAssets
     logs: AsyncLogs
     server: AsyncServer
     keys: AsyncKeys
+    workers: AsyncWorkers
 
     def __init__(
         self,
@@ -179,10 +188,13 @@ class AsyncClient:
         )
         self.deployments = AsyncDeployments(calls)
         self.runs = AsyncRuns(calls)
+        self.events = AsyncEvents(calls)
+        self.pools = AsyncPools(calls)
         self.assets = AsyncAssets(calls)
         self.logs = AsyncLogs(calls)
         self.server = AsyncServer(calls)
         self.keys = AsyncKeys(calls)
+        self.workers = AsyncWorkers(calls)
 
     async def close(self) -> None:
         """Close the connection; calls that are under way fail."""

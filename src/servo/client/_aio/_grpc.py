@@ -10,7 +10,7 @@ import grpc.aio
 from servo import errors
 from servo._wire import MethodKind
 from servo.client import failures
-from servo.client._aio._glue import dial, end_call, lock, place
+from servo.client._aio._glue import aclosing, answered, dial, exchanged, lock, place, received
 from servo.client._call import Call
 from servo.client._forks import generation
 from servo.client._metadata import AUTHORIZATION
@@ -52,8 +52,8 @@ class GrpcTransport:
         data = method.encode_request(call.request)
         send = self._callable(call)
         try:
-            answer = await send(
-                data, timeout=call.remaining(), metadata=tuple(call.metadata.items())
+            answer = await answered(
+                send(data, timeout=call.remaining(), metadata=tuple(call.metadata.items()))
             )
         except grpc.RpcError as exc:
             raise error_of(exc, call) from exc
@@ -68,13 +68,25 @@ class GrpcTransport:
             InvalidArgumentError: The request cannot be sent.
             ServoError: The client is closed.
         """
-        data = call.method.encode_request(call.request)
+        method, metadata = call.method, tuple(call.metadata.items())
+        if method.kind is MethodKind.BIDI_STREAM:
+            send = self._callable(call)
+            answers = exchanged(
+                send,
+                _requests(call),
+                # What bounds the opening must not bound how long both sides talk.
+                opening=call.remaining(),
+                too_late=failures.deadline_error(call.url, method.path, call.timeout),
+                metadata=metadata,
+            )
+            return _answers(call, answers)
+        data = method.encode_request(call.request)
         send = self._callable(call)
         try:
-            answers = send(data, timeout=call.remaining(), metadata=tuple(call.metadata.items()))
+            begun = send(data, timeout=call.remaining(), metadata=metadata)
         except ValueError as exc:
             raise self._unusable(exc) from exc
-        return _answers(call, answers)
+        return _answers(call, received(begun))
 
     async def close(self) -> None:
         """Close the channel; calls that are under way fail."""
@@ -96,8 +108,11 @@ class GrpcTransport:
             channel = self._channel
             if channel is None:
                 raise failures.closed_error(self._url)
-            is_unary = method.kind is MethodKind.UNARY
-            make = channel.unary_unary if is_unary else channel.unary_stream
+            make = {
+                MethodKind.UNARY: channel.unary_unary,
+                MethodKind.SERVER_STREAM: channel.unary_stream,
+                MethodKind.BIDI_STREAM: channel.stream_stream,
+            }[method.kind]
             found = self._callables[path] = make(path)
         return found
 
@@ -129,12 +144,24 @@ def error_of(failure: grpc.RpcError, call: Call) -> errors.ServoError:
     return failures.error_of(failure, url=call.url, path=call.method.path, timeout=call.timeout)
 
 
-async def _answers(call: Call, answers: Any) -> AsyncGenerator[Any, None]:
+async def _requests(call: Call) -> AsyncGenerator[bytes, None]:
+    encode = call.method.encode_request
+    requests = call.request
+    call.is_consumed = True
+    try:
+        async for request in requests:
+            yield encode(request)
+    finally:
+        close = getattr(requests, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _answers(call: Call, answers: AsyncGenerator[bytes, None]) -> AsyncGenerator[Any, None]:
     decode = call.method.decode_response
     try:
-        async for answer in answers:
-            yield decode(answer)
+        async with aclosing(answers):
+            async for answer in answers:
+                yield decode(answer)
     except grpc.RpcError as exc:
         raise error_of(exc, call) from exc
-    finally:
-        await end_call(answers)

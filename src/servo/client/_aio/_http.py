@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Final
 
 from servo import errors
+from servo._wire import MethodKind
 from servo.client import _connect, failures
-from servo.client._aio._glue import lock, place, within
+from servo.client._aio._glue import bounded, lock, place, within
 from servo.client._call import Call
 from servo.client._forks import generation
 from servo.client._http_failures import error_of_http
@@ -15,7 +16,7 @@ from servo.client._http_setup import (
     CONNECTION_LIMITS,
     SOCKET_OPTIONS,
     import_httpx,
-    uses_proxy,
+    proxy_for,
     verification,
 )
 from servo.client._metadata import AUTHORIZATION
@@ -80,9 +81,12 @@ class HttpTransport:
         """Make one attempt of a call with many answers; closing what is returned ends it.
 
         Raises:
+            ConfigurationError: The caller streams too.
             InvalidArgumentError: The request cannot be sent.
             ServoError: The client is closed.
         """
+        if call.method.kind is MethodKind.BIDI_STREAM:
+            raise failures.one_way_error(call.url, call.method.path)
         body = _connect.request_body(call, stream=True)
         return self._answers(call, body)
 
@@ -96,7 +100,8 @@ class HttpTransport:
     async def _answers(self, call: Call, body: bytes) -> AsyncGenerator[Any, None]:
         envelopes = _connect.Envelopes(call, self._max_bytes)
         try:
-            response = await self._request(call, body, stream=True)
+            async with within(call.remaining()):
+                response = await self._request(call, body, stream=True)
             try:
                 if not _connect.is_answer(response.status_code, response.headers, stream=True):
                     raise await self._refusal(call, response)
@@ -171,17 +176,14 @@ class HttpTransport:
                     raise failures.elsewhere_error(self._url)
                 generation.abandoned.append(session)
             module = self._httpx
-            limits = module.Limits(**CONNECTION_LIMITS)
-            opened: httpx.AsyncClient = module.AsyncClient(
-                # A client that is given a transport does not look for a proxy.
-                transport=None
-                if uses_proxy(self._address)
-                else module.AsyncHTTPTransport(
-                    verify=self._verify, limits=limits, socket_options=SOCKET_OPTIONS
-                ),
+            transport = module.AsyncHTTPTransport(
                 verify=self._verify,
-                limits=limits,
-                follow_redirects=False,
+                limits=module.Limits(**CONNECTION_LIMITS),
+                socket_options=SOCKET_OPTIONS,
+                proxy=proxy_for(self._address),
+            )
+            opened: httpx.AsyncClient = module.AsyncClient(
+                transport=bounded(transport), follow_redirects=False
             )
             self._session = opened
             self._place = here

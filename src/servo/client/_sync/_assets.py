@@ -17,6 +17,7 @@ from servo.types.requests import (
     ListAssetsRequest,
     ListMaterializationsRequest,
 )
+from servo.types.selection import expressions
 
 
 class Assets:
@@ -25,17 +26,20 @@ class Assets:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    def list(self, selection: Iterable[str] = (), *, page_size: int = 0) -> Iterator[AssetSummary]:
+    def list(
+        self, selection: str | Iterable[str] = (), *, page_size: int = 0
+    ) -> Iterator[AssetSummary]:
         """Read assets, sorted by key, page by page.
 
         Args:
-            selection: Asset keys or globs; all assets when left out.
+            selection: Keys, globs, and what else `servo.types.selection` describes; all assets
+                when left out.
             page_size: Assets in a page; zero for the server's choice.
 
         Raises:
             NotFoundError: Nothing is deployed, or nothing is selected.
         """
-        wanted = tuple(selection)
+        wanted = expressions(selection)
         for page in pages(
             lambda token: self._calls.unary(
                 methods.LIST_ASSETS,

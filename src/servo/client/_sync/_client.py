@@ -24,15 +24,18 @@ from servo.client._retries import Retries
 from servo.client._sync._assets import Assets
 from servo.client._sync._calls import Calls, Transport
 from servo.client._sync._deployments import Deployments
+from servo.client._sync._events import Events
 from servo.client._sync._grpc import GrpcTransport
 from servo.client._sync._interceptors import Interceptor, InterceptorFunction, Users
 from servo.client._sync._keys import Keys
 from servo.client._sync._logs import Logs
+from servo.client._sync._pools import Pools
 from servo.client._sync._retry import Retry
 from servo.client._sync._runs import Runs
 from servo.client._sync._server import Server
 from servo.client._sync._steps import Auth, Deadline, Errors, Identity, RequestId
 from servo.client._sync._traced import Tracing
+from servo.client._sync._workers import Workers
 from servo.client._tls import Tls
 from servo.client.transport import MAX_RESPONSE_BYTES, Address
 
@@ -70,11 +73,14 @@ class Client:
 
     Attributes:
         deployments: Deploying, and what was deployed.
-        runs: Starting, reading, stopping and following runs.
+        runs: Starting, reading, holding, stopping and following runs.
+        events: Everything that has happened.
+        pools: How many attempts may use something at once.
         assets: Assets and what was produced of them.
         logs: What attempts wrote.
         server: The control plane itself.
         keys: API keys.
+        workers: The session of a worker.
 
     Raises:
         ConfigurationError: The URL is malformed, an identity or the key cannot be sent, or the key
@@ -83,10 +89,13 @@ class Client:
 
     deployments: Deployments
     runs: Runs
+    events: Events
+    pools: Pools
     assets: Assets
     logs: Logs
     server: Server
     keys: Keys
+    workers: Workers
 
     def __init__(
         self,
@@ -180,10 +189,13 @@ class Client:
         )
         self.deployments = Deployments(calls)
         self.runs = Runs(calls)
+        self.events = Events(calls)
+        self.pools = Pools(calls)
         self.assets = Assets(calls)
         self.logs = Logs(calls)
         self.server = Server(calls)
         self.keys = Keys(calls)
+        self.workers = Workers(calls)
 
     def close(self) -> None:
         """Close the connection; calls that are under way fail."""

@@ -34,8 +34,17 @@ def resolve(value: T) -> T:
 
 
 def within(seconds: float | None) -> AbstractContextManager[Any]:
-    """Do nothing: a socket that is waited for has a timeout of its own."""
-    return contextlib.nullcontext(seconds)
+    """Let the connections of a `bounded` transport raise when a block takes longer than that."""
+    from servo.client._bounded import within
+
+    return within(seconds)
+
+
+def bounded(transport: Any) -> Any:
+    """Return a transport for HTTP whose waits end with `within`."""
+    from servo.client._bounded import bounded
+
+    return bounded(transport)
 
 
 def place() -> object:
@@ -53,6 +62,76 @@ def lock() -> threading.Lock:
     return threading.Lock()
 
 
-def end_call(call: Any) -> None:
-    """End a call to grpc that may be under way."""
-    call.cancel()
+def answered(answer: bytes) -> bytes:
+    """Return what a call to grpc was answered."""
+    return answer
+
+
+def received(call: Any) -> Generator[bytes, None, None]:
+    """Yield what a call to grpc is answered; leaving the iteration ends the call.
+
+    Raises:
+        grpc.RpcError: The call has failed.
+    """
+    try:
+        yield from call
+    finally:
+        call.cancel()
+
+
+def exchanged(
+    send: Any,
+    requests: Generator[bytes, None, None],
+    *,
+    opening: float | None,
+    too_late: Exception,
+    metadata: tuple[tuple[str, str], ...],
+) -> Generator[bytes, None, None]:
+    """Send requests and yield answers, both at the same time; leaving the iteration ends the call.
+
+    A thread of grpc iterates the requests. One that waits for its next request when the call ends
+    is left waiting: whoever iterates endlessly wakes it up.
+
+    Args:
+        send: Begins the call.
+        requests: What is sent.
+        opening: Seconds that the first answer may take; ``None`` for no limit.
+        too_late: What is raised when it takes longer.
+        metadata: What travels with the call.
+
+    Raises:
+        grpc.RpcError: The call has failed.
+        Exception: What the requests raised.
+    """
+    failed: list[Exception] = []
+    begun = threading.Event()
+
+    def sent() -> Iterator[bytes]:
+        try:
+            yield from requests
+        except Exception as exc:  # the caller's own: raised where the answers are read
+            failed.append(exc)
+            begun.wait()
+            call.cancel()
+
+    def expire() -> None:
+        failed.append(too_late)
+        call.cancel()
+
+    call = send(sent(), metadata=metadata)
+    begun.set()
+    limit = threading.Timer(opening or 0.0, expire)
+    if opening is not None:
+        limit.daemon = True
+        limit.start()
+    try:
+        for data in call:
+            limit.cancel()
+            yield data
+    except grpc.RpcError:
+        if failed:
+            raise failed[0] from None
+        raise
+    finally:
+        limit.cancel()
+        call.cancel()

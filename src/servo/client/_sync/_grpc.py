@@ -14,7 +14,7 @@ from servo.client import failures
 from servo.client._call import Call
 from servo.client._forks import generation
 from servo.client._metadata import AUTHORIZATION
-from servo.client._sync._glue import dial, end_call, lock, place
+from servo.client._sync._glue import answered, closing, dial, exchanged, lock, place, received
 from servo.client._tls import Tls
 from servo.client.transport import Address
 
@@ -53,7 +53,9 @@ class GrpcTransport:
         data = method.encode_request(call.request)
         send = self._callable(call)
         try:
-            answer = send(data, timeout=call.remaining(), metadata=tuple(call.metadata.items()))
+            answer = answered(
+                send(data, timeout=call.remaining(), metadata=tuple(call.metadata.items()))
+            )
         except grpc.RpcError as exc:
             raise error_of(exc, call) from exc
         except ValueError as exc:
@@ -67,13 +69,25 @@ class GrpcTransport:
             InvalidArgumentError: The request cannot be sent.
             ServoError: The client is closed.
         """
-        data = call.method.encode_request(call.request)
+        method, metadata = call.method, tuple(call.metadata.items())
+        if method.kind is MethodKind.BIDI_STREAM:
+            send = self._callable(call)
+            answers = exchanged(
+                send,
+                _requests(call),
+                # What bounds the opening must not bound how long both sides talk.
+                opening=call.remaining(),
+                too_late=failures.deadline_error(call.url, method.path, call.timeout),
+                metadata=metadata,
+            )
+            return _answers(call, answers)
+        data = method.encode_request(call.request)
         send = self._callable(call)
         try:
-            answers = send(data, timeout=call.remaining(), metadata=tuple(call.metadata.items()))
+            begun = send(data, timeout=call.remaining(), metadata=metadata)
         except ValueError as exc:
             raise self._unusable(exc) from exc
-        return _answers(call, answers)
+        return _answers(call, received(begun))
 
     def close(self) -> None:
         """Close the channel; calls that are under way fail."""
@@ -95,8 +109,11 @@ class GrpcTransport:
             channel = self._channel
             if channel is None:
                 raise failures.closed_error(self._url)
-            is_unary = method.kind is MethodKind.UNARY
-            make = channel.unary_unary if is_unary else channel.unary_stream
+            make = {
+                MethodKind.UNARY: channel.unary_unary,
+                MethodKind.SERVER_STREAM: channel.unary_stream,
+                MethodKind.BIDI_STREAM: channel.stream_stream,
+            }[method.kind]
             found = self._callables[path] = make(path)
         return found
 
@@ -128,12 +145,24 @@ def error_of(failure: grpc.RpcError, call: Call) -> errors.ServoError:
     return failures.error_of(failure, url=call.url, path=call.method.path, timeout=call.timeout)
 
 
-def _answers(call: Call, answers: Any) -> Generator[Any, None, None]:
+def _requests(call: Call) -> Generator[bytes, None, None]:
+    encode = call.method.encode_request
+    requests = call.request
+    call.is_consumed = True
+    try:
+        for request in requests:
+            yield encode(request)
+    finally:
+        close = getattr(requests, "close", None)
+        if close is not None:
+            close()
+
+
+def _answers(call: Call, answers: Generator[bytes, None, None]) -> Generator[Any, None, None]:
     decode = call.method.decode_response
     try:
-        for answer in answers:
-            yield decode(answer)
+        with closing(answers):
+            for answer in answers:
+                yield decode(answer)
     except grpc.RpcError as exc:
         raise error_of(exc, call) from exc
-    finally:
-        end_call(answers)

@@ -60,6 +60,7 @@ class Batch:
     """The changes of one commit, over all workspaces.
 
     Attributes:
+        pools: Workspace, name and slots of each pool that changed; `None` removes it.
         runs: What makes the row of each run that changed; called once, by `settle`.
         after: Called in the event loop when the batch is durable.
         failed: Called with the error instead when it is not, and never will be.
@@ -75,6 +76,7 @@ class Batch:
     logs: list[tuple[str, LogBatch]] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
     chunks: list[tuple[int, bytes, bytes]] = field(default_factory=list)
+    pools: list[tuple[int, str, int | None]] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
     failed: list[Callable[[Exception], None]] = field(default_factory=list)
 
@@ -92,6 +94,7 @@ class Batch:
             or self.logs
             or self.metrics
             or self.chunks
+            or self.pools
             or self.new_runs
             or self.deployments
             or self.after

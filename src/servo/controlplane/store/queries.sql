@@ -17,11 +17,14 @@ SELECT workspace, tenant_id, workspace_id FROM workspaces ORDER BY workspace;
 -- name: current_deployment_id$
 SELECT current_deployment_id FROM workspaces WHERE workspace = :workspace;
 
--- name: set_current_deployment!
+-- name: set_current_deployment*!
 UPDATE workspaces SET current_deployment_id = :deployment_id WHERE workspace = :workspace;
 
 -- name: last_sequence$
 SELECT coalesce(max(sequence), 0) FROM events WHERE workspace = :workspace;
+
+-- name: history_after$
+SELECT history_after FROM workspaces WHERE workspace = :workspace;
 
 -- name: put_chunks*!
 INSERT INTO chunks (workspace, digest, data) VALUES (:workspace, :digest, :data)
@@ -68,6 +71,10 @@ VALUES (:workspace, :sequence, :run_id, :record);
 SELECT record FROM events WHERE run_id = :run_id AND sequence > :after
 ORDER BY sequence LIMIT :limit;
 
+-- name: events_of_workspace
+SELECT record FROM events WHERE workspace = :workspace AND sequence > :after
+ORDER BY sequence LIMIT :limit;
+
 -- name: put_runs*!
 INSERT INTO runs (run_id, workspace, state, run_key, record)
 VALUES (:run_id, :workspace, :state, :run_key, :record);
@@ -81,6 +88,10 @@ UPDATE runs SET state = :state, record = :record WHERE run_id = :run_id;
 -- name: run^
 SELECT record FROM runs WHERE workspace = :workspace AND run_id = :run_id;
 
+-- name: run_request^
+SELECT request FROM runs JOIN run_plans USING (run_id)
+WHERE workspace = :workspace AND run_id = :run_id;
+
 -- name: run_by_key^
 SELECT record FROM runs WHERE workspace = :workspace AND run_key = :run_key;
 
@@ -88,15 +99,19 @@ SELECT record FROM runs WHERE workspace = :workspace AND run_key = :run_key;
 SELECT record FROM runs WHERE workspace = :workspace AND run_id < :before
 ORDER BY run_id DESC LIMIT :limit;
 
--- name: runs_in_states_before
-SELECT record FROM runs WHERE workspace = :workspace AND run_id < :before
-  AND state IN (SELECT value FROM json_each(:states))
+-- name: runs_in_state_before
+SELECT record, run_id FROM runs
+WHERE workspace = :workspace AND state = :state AND run_id < :before
 ORDER BY run_id DESC LIMIT :limit;
 
 -- name: active_runs
 SELECT record, request, plan FROM runs JOIN run_plans USING (run_id)
-WHERE workspace = :workspace AND state IN ('pending', 'running', 'cancelling')
-ORDER BY run_id;
+-- Unsorted. To return them in order, SQLite would go through all runs.
+WHERE workspace = :workspace AND state IN ('pending', 'running', 'cancelling');
+
+-- name: run_in_full^
+SELECT record, request, plan FROM runs JOIN run_plans USING (run_id)
+WHERE workspace = :workspace AND run_id = :run_id;
 
 -- name: put_tasks*!
 INSERT INTO tasks (run_id, task_index, task_id, token, record)
@@ -124,8 +139,8 @@ ON CONFLICT (workspace, asset_id, partition_key) DO UPDATE SET
 SELECT partition_key, materialization_id, has_data, path FROM current_materializations
 WHERE workspace = :workspace AND asset_id = :asset_id;
 
--- name: count_current_materializations$
-SELECT count(*) FROM current_materializations
+-- name: partition_count$
+SELECT partitions FROM partition_counts
 WHERE workspace = :workspace AND asset_id = :asset_id;
 
 -- name: materializations_before
@@ -135,9 +150,15 @@ ORDER BY sequence DESC LIMIT :limit;
 
 -- name: materializations_of_partition_before
 SELECT sequence, record FROM materializations
-WHERE workspace = :workspace AND asset_id = :asset_id AND sequence < :before
-  AND partition_key = :partition_key
-ORDER BY sequence DESC LIMIT :limit;
+-- The numbers first. SQLite does not know how rare a partition is, and would go through all that was
+-- made of the asset to save itself the sorting.
+WHERE workspace = :workspace AND asset_id = :asset_id AND sequence IN (
+  SELECT sequence FROM materializations
+  WHERE workspace = :workspace AND asset_id = :asset_id AND partition_key = :partition_key
+    AND sequence < :before
+  ORDER BY sequence DESC LIMIT :limit
+)
+ORDER BY sequence DESC;
 
 -- name: current_materializations_before
 SELECT m.sequence, m.record FROM current_materializations AS c
@@ -161,6 +182,16 @@ ORDER BY cursor LIMIT :limit;
 -- name: put_metrics*!
 INSERT INTO metrics (run_id, task_id, attempt, name, value, reported_at)
 VALUES (:run_id, :task_id, :attempt, :name, :value, :reported_at);
+
+-- name: pools
+SELECT name, slots FROM pools WHERE workspace = :workspace;
+
+-- name: put_pools*!
+INSERT INTO pools (workspace, name, slots) VALUES (:workspace, :name, :slots)
+ON CONFLICT (workspace, name) DO UPDATE SET slots = excluded.slots;
+
+-- name: drop_pools*!
+DELETE FROM pools WHERE workspace = :workspace AND name = :name;
 
 -- name: put_api_key!
 INSERT INTO api_keys

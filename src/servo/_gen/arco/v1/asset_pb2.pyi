@@ -236,6 +236,66 @@ CHECK_SEVERITY_CRITICAL: CheckSeverity.ValueType  # 4
 """Fails the task and stops the run."""
 Global___CheckSeverity: _TypeAlias = CheckSeverity  # noqa: Y015
 
+class _Backoff:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BackoffEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Backoff.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BACKOFF_UNSPECIFIED: _Backoff.ValueType  # 0
+    """Never sent."""
+    BACKOFF_CONSTANT: _Backoff.ValueType  # 1
+    """It stays the same."""
+    BACKOFF_EXPONENTIAL: _Backoff.ValueType  # 2
+    """It doubles with every retry."""
+
+class Backoff(_Backoff, metaclass=_BackoffEnumTypeWrapper):
+    """How the delay before a retry grows."""
+
+BACKOFF_UNSPECIFIED: Backoff.ValueType  # 0
+"""Never sent."""
+BACKOFF_CONSTANT: Backoff.ValueType  # 1
+"""It stays the same."""
+BACKOFF_EXPONENTIAL: Backoff.ValueType  # 2
+"""It doubles with every retry."""
+Global___Backoff: _TypeAlias = Backoff  # noqa: Y015
+
+class _RetryCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RetryCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RetryCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RETRY_CAUSE_UNSPECIFIED: _RetryCause.ValueType  # 0
+    """Never sent."""
+    RETRY_CAUSE_USER_CODE: _RetryCause.ValueType  # 1
+    """The function raised, exited or returned an error."""
+    RETRY_CAUSE_INFRASTRUCTURE: _RetryCause.ValueType  # 2
+    """The worker or its machine was lost."""
+    RETRY_CAUSE_TIMEOUT: _RetryCause.ValueType  # 3
+    """The attempt took too long."""
+    RETRY_CAUSE_DATA_QUALITY: _RetryCause.ValueType  # 4
+    """A check failed."""
+    RETRY_CAUSE_CONFIGURATION: _RetryCause.ValueType  # 5
+    """The task cannot be executed as it is set up."""
+
+class RetryCause(_RetryCause, metaclass=_RetryCauseEnumTypeWrapper):
+    """What a failure must be for another attempt to be made; agrees with `FailureCategory`."""
+
+RETRY_CAUSE_UNSPECIFIED: RetryCause.ValueType  # 0
+"""Never sent."""
+RETRY_CAUSE_USER_CODE: RetryCause.ValueType  # 1
+"""The function raised, exited or returned an error."""
+RETRY_CAUSE_INFRASTRUCTURE: RetryCause.ValueType  # 2
+"""The worker or its machine was lost."""
+RETRY_CAUSE_TIMEOUT: RetryCause.ValueType  # 3
+"""The attempt took too long."""
+RETRY_CAUSE_DATA_QUALITY: RetryCause.ValueType  # 4
+"""A check failed."""
+RETRY_CAUSE_CONFIGURATION: RetryCause.ValueType  # 5
+"""The task cannot be executed as it is set up."""
+Global___RetryCause: _TypeAlias = RetryCause  # noqa: Y015
+
 @_typing.final
 class TimeDimension(_message.Message):
     """A dimension whose partitions are consecutive periods of time."""
@@ -724,6 +784,116 @@ class Check(_message.Message):
 Global___Check: _TypeAlias = Check  # noqa: Y015
 
 @_typing.final
+class RetryPolicy(_message.Message):
+    """When another attempt is made, beyond how many and after which first delay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BACKOFF_FIELD_NUMBER: _builtins.int
+    MAX_DELAY_SECONDS_FIELD_NUMBER: _builtins.int
+    JITTER_PERCENT_FIELD_NUMBER: _builtins.int
+    RETRY_ON_FIELD_NUMBER: _builtins.int
+    backoff: Global___Backoff.ValueType
+    """How the delay grows."""
+    max_delay_seconds: _builtins.int
+    """The longest delay, seconds."""
+    jitter_percent: _builtins.int
+    """By how much a delay is shortened at random at most, percent of it."""
+    @_builtins.property
+    def retry_on(self) -> _containers.RepeatedScalarFieldContainer[Global___RetryCause.ValueType]:
+        """What is retried; a failure's own `retryable` wins."""
+
+    def __init__(
+        self,
+        *,
+        backoff: Global___Backoff.ValueType = ...,
+        max_delay_seconds: _builtins.int = ...,
+        jitter_percent: _builtins.int = ...,
+        retry_on: _abc.Iterable[Global___RetryCause.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backoff", b"backoff", "jitter_percent", b"jitter_percent", "max_delay_seconds", b"max_delay_seconds", "retry_on", b"retry_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryPolicy: _TypeAlias = RetryPolicy  # noqa: Y015
+
+@_typing.final
+class Scheduling(_message.Message):
+    """Which tasks go first, and what they share with others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PoolsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class BudgetEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    POOLS_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    priority: _builtins.int
+    """Tasks with a greater number go first; it is added to that of the run."""
+    @_builtins.property
+    def pools(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Slots that an attempt takes of each pool for as long as its lease is out."""
+
+    @_builtins.property
+    def budget(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What all attempts of a task may spend together, by unit: decimal numbers."""
+
+    def __init__(
+        self,
+        *,
+        priority: _builtins.int = ...,
+        pools: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        budget: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "pools", b"pools", "priority", b"priority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Scheduling: _TypeAlias = Scheduling  # noqa: Y015
+
+@_typing.final
 class ExecutionPolicy(_message.Message):
     """How attempts of an asset are executed."""
 
@@ -733,14 +903,26 @@ class ExecutionPolicy(_message.Message):
     RETRY_DELAY_SECONDS_FIELD_NUMBER: _builtins.int
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     MAX_PARALLELISM_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
+    SCHEDULING_FIELD_NUMBER: _builtins.int
     max_retries: _builtins.int
     """Attempts after the first."""
     retry_delay_seconds: _builtins.int
-    """Delay before the first retry, seconds; doubles with every retry."""
+    """Delay before the first retry, seconds."""
     timeout_seconds: _builtins.int
     """Time after which an attempt is killed, seconds."""
     max_parallelism: _builtins.int
     """Tasks of this asset that may run at once; 0 means no limit."""
+    @_builtins.property
+    def retry(self) -> Global___RetryPolicy:
+        """When another attempt is made. Absent: doubling up to 900 s, shortened by up to 20 percent, after
+        USER_CODE, INFRASTRUCTURE and TIMEOUT.
+        """
+
+    @_builtins.property
+    def scheduling(self) -> Global___Scheduling:
+        """Which tasks go first. Absent: priority 0, no pool, no budget."""
+
     def __init__(
         self,
         *,
@@ -748,10 +930,12 @@ class ExecutionPolicy(_message.Message):
         retry_delay_seconds: _builtins.int = ...,
         timeout_seconds: _builtins.int = ...,
         max_parallelism: _builtins.int = ...,
+        retry: Global___RetryPolicy | None = ...,
+        scheduling: Global___Scheduling | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry", b"retry", "scheduling", b"scheduling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_parallelism", b"max_parallelism", "max_retries", b"max_retries", "retry_delay_seconds", b"retry_delay_seconds", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_parallelism", b"max_parallelism", "max_retries", b"max_retries", "retry", b"retry", "retry_delay_seconds", b"retry_delay_seconds", "scheduling", b"scheduling", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

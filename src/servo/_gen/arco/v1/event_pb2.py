@@ -27,23 +27,33 @@ from servo._gen.arco.v1 import run_pb2 as arco_dot_v1_dot_run__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x61rco/v1/event.proto\x12\x07\x61rco.v1\x1a\x18\x61rco/v1/deployment.proto\x1a\x11\x61rco/v1/run.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n\x13\x44\x65ploymentActivated\x12\x33\n\ndeployment\x18\x01 \x01(\x0b\x32\x13.arco.v1.DeploymentR\ndeployment\",\n\nRunCreated\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x0c.arco.v1.RunR\x03run\"R\n\x0fRunStateChanged\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x11.arco.v1.RunStateR\x05state\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\"\xf6\x02\n\x10TaskStateChanged\x12\x14\n\x05index\x18\x01 \x01(\x05R\x05index\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x12.arco.v1.TaskStateR\x05state\x12\x18\n\x07\x61ttempt\x18\x03 \x01(\x05R\x07\x61ttempt\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\x12*\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x10.arco.v1.FailureR\x07\x66\x61ilure\x12\x1b\n\tworker_id\x18\x06 \x01(\tR\x08workerId\x12\x35\n\x08retry_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07retryAt\x12\x42\n\x0fmaterialization\x18\x08 \x01(\x0b\x32\x18.arco.v1.MaterializationR\x0fmaterialization\x12,\n\x06\x63hecks\x18\t \x03(\x0b\x32\x14.arco.v1.CheckResultR\x06\x63hecks\"o\n\x0eTaskProgressed\x12\x14\n\x05index\x18\x01 \x01(\x05R\x05index\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05R\x07\x61ttempt\x12-\n\x08progress\x18\x03 \x01(\x0b\x32\x11.arco.v1.ProgressR\x08progress\"\xe4\x03\n\x05\x45vent\x12\x1a\n\x08sequence\x18\x01 \x01(\x03R\x08sequence\x12;\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\noccurredAt\x12\x15\n\x06run_id\x18\x03 \x01(\tR\x05runId\x12Q\n\x14\x64\x65ployment_activated\x18\x04 \x01(\x0b\x32\x1c.arco.v1.DeploymentActivatedH\x00R\x13\x64\x65ploymentActivated\x12\x36\n\x0brun_created\x18\x05 \x01(\x0b\x32\x13.arco.v1.RunCreatedH\x00R\nrunCreated\x12\x46\n\x11run_state_changed\x18\x06 \x01(\x0b\x32\x18.arco.v1.RunStateChangedH\x00R\x0frunStateChanged\x12I\n\x12task_state_changed\x18\x07 \x01(\x0b\x32\x19.arco.v1.TaskStateChangedH\x00R\x10taskStateChanged\x12\x42\n\x0ftask_progressed\x18\x08 \x01(\x0b\x32\x17.arco.v1.TaskProgressedH\x00R\x0etaskProgressedB\t\n\x07payloadb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x61rco/v1/event.proto\x12\x07\x61rco.v1\x1a\x18\x61rco/v1/deployment.proto\x1a\x11\x61rco/v1/run.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n\x13\x44\x65ploymentActivated\x12\x33\n\ndeployment\x18\x01 \x01(\x0b\x32\x13.arco.v1.DeploymentR\ndeployment\",\n\nRunCreated\x12\x1e\n\x03run\x18\x01 \x01(\x0b\x32\x0c.arco.v1.RunR\x03run\"~\n\x0fRunStateChanged\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x11.arco.v1.RunStateR\x05state\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n\x07\x65nds_as\x18\x03 \x01(\x0e\x32\x11.arco.v1.RunStateR\x06\x65ndsAs\"\xf6\x02\n\x10TaskStateChanged\x12\x14\n\x05index\x18\x01 \x01(\x05R\x05index\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x12.arco.v1.TaskStateR\x05state\x12\x18\n\x07\x61ttempt\x18\x03 \x01(\x05R\x07\x61ttempt\x12\x16\n\x06reason\x18\x04 \x01(\tR\x06reason\x12*\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x10.arco.v1.FailureR\x07\x66\x61ilure\x12\x1b\n\tworker_id\x18\x06 \x01(\tR\x08workerId\x12\x35\n\x08retry_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07retryAt\x12\x42\n\x0fmaterialization\x18\x08 \x01(\x0b\x32\x18.arco.v1.MaterializationR\x0fmaterialization\x12,\n\x06\x63hecks\x18\t \x03(\x0b\x32\x14.arco.v1.CheckResultR\x06\x63hecks\"@\n\nRunUpdated\x12\x16\n\x06paused\x18\x01 \x01(\x08R\x06paused\x12\x1a\n\x08priority\x18\x02 \x01(\x05R\x08priority\"\xaa\x01\n\tTaskSpent\x12\x14\n\x05index\x18\x01 \x01(\x05R\x05index\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05R\x07\x61ttempt\x12\x33\n\x05spent\x18\x03 \x03(\x0b\x32\x1d.arco.v1.TaskSpent.SpentEntryR\x05spent\x1a\x38\n\nSpentEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"F\n\x0bPoolChanged\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n\x05slots\x18\x02 \x01(\x05H\x00R\x05slots\x88\x01\x01\x42\x08\n\x06_slots\"o\n\x0eTaskProgressed\x12\x14\n\x05index\x18\x01 \x01(\x05R\x05index\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05R\x07\x61ttempt\x12-\n\x08progress\x18\x03 \x01(\x0b\x32\x11.arco.v1.ProgressR\x08progress\"\x8c\x05\n\x05\x45vent\x12\x1a\n\x08sequence\x18\x01 \x01(\x03R\x08sequence\x12;\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\noccurredAt\x12\x15\n\x06run_id\x18\x03 \x01(\tR\x05runId\x12Q\n\x14\x64\x65ployment_activated\x18\x04 \x01(\x0b\x32\x1c.arco.v1.DeploymentActivatedH\x00R\x13\x64\x65ploymentActivated\x12\x36\n\x0brun_created\x18\x05 \x01(\x0b\x32\x13.arco.v1.RunCreatedH\x00R\nrunCreated\x12\x46\n\x11run_state_changed\x18\x06 \x01(\x0b\x32\x18.arco.v1.RunStateChangedH\x00R\x0frunStateChanged\x12I\n\x12task_state_changed\x18\x07 \x01(\x0b\x32\x19.arco.v1.TaskStateChangedH\x00R\x10taskStateChanged\x12\x42\n\x0ftask_progressed\x18\x08 \x01(\x0b\x32\x17.arco.v1.TaskProgressedH\x00R\x0etaskProgressed\x12\x36\n\x0brun_updated\x18\t \x01(\x0b\x32\x13.arco.v1.RunUpdatedH\x00R\nrunUpdated\x12\x33\n\ntask_spent\x18\n \x01(\x0b\x32\x12.arco.v1.TaskSpentH\x00R\ttaskSpent\x12\x39\n\x0cpool_changed\x18\x0b \x01(\x0b\x32\x14.arco.v1.PoolChangedH\x00R\x0bpoolChangedB\t\n\x07payloadb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servo._gen.arco.v1.event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TASKSPENT_SPENTENTRY']._loaded_options = None
+  _globals['_TASKSPENT_SPENTENTRY']._serialized_options = b'8\001'
   _globals['_DEPLOYMENTACTIVATED']._serialized_start=110
   _globals['_DEPLOYMENTACTIVATED']._serialized_end=184
   _globals['_RUNCREATED']._serialized_start=186
   _globals['_RUNCREATED']._serialized_end=230
   _globals['_RUNSTATECHANGED']._serialized_start=232
-  _globals['_RUNSTATECHANGED']._serialized_end=314
-  _globals['_TASKSTATECHANGED']._serialized_start=317
-  _globals['_TASKSTATECHANGED']._serialized_end=691
-  _globals['_TASKPROGRESSED']._serialized_start=693
-  _globals['_TASKPROGRESSED']._serialized_end=804
-  _globals['_EVENT']._serialized_start=807
-  _globals['_EVENT']._serialized_end=1291
+  _globals['_RUNSTATECHANGED']._serialized_end=358
+  _globals['_TASKSTATECHANGED']._serialized_start=361
+  _globals['_TASKSTATECHANGED']._serialized_end=735
+  _globals['_RUNUPDATED']._serialized_start=737
+  _globals['_RUNUPDATED']._serialized_end=801
+  _globals['_TASKSPENT']._serialized_start=804
+  _globals['_TASKSPENT']._serialized_end=974
+  _globals['_TASKSPENT_SPENTENTRY']._serialized_start=918
+  _globals['_TASKSPENT_SPENTENTRY']._serialized_end=974
+  _globals['_POOLCHANGED']._serialized_start=976
+  _globals['_POOLCHANGED']._serialized_end=1046
+  _globals['_TASKPROGRESSED']._serialized_start=1048
+  _globals['_TASKPROGRESSED']._serialized_end=1159
+  _globals['_EVENT']._serialized_start=1162
+  _globals['_EVENT']._serialized_end=1814
 # @@protoc_insertion_point(module_scope)

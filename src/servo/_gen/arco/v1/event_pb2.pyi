@@ -77,19 +77,23 @@ class RunStateChanged(_message.Message):
 
     STATE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    ENDS_AS_FIELD_NUMBER: _builtins.int
     state: _run_pb2.RunState.ValueType
     """The state after the change."""
     reason: _builtins.str
     """Why, for people."""
+    ends_as: _run_pb2.RunState.ValueType
+    """The state in which it will end (CANCELLING)."""
     def __init__(
         self,
         *,
         state: _run_pb2.RunState.ValueType = ...,
         reason: _builtins.str = ...,
+        ends_as: _run_pb2.RunState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ends_as", b"ends_as", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -158,6 +162,112 @@ class TaskStateChanged(_message.Message):
 Global___TaskStateChanged: _TypeAlias = TaskStateChanged  # noqa: Y015
 
 @_typing.final
+class RunUpdated(_message.Message):
+    """A run was held, resumed or given another priority."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAUSED_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    paused: _builtins.bool
+    """Whether it is held now."""
+    priority: _builtins.int
+    """Its priority now."""
+    def __init__(
+        self,
+        *,
+        paused: _builtins.bool = ...,
+        priority: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paused", b"paused", "priority", b"priority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunUpdated: _TypeAlias = RunUpdated  # noqa: Y015
+
+@_typing.final
+class TaskSpent(_message.Message):
+    """A task spent something."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SpentEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The position in the plan."""
+    attempt: _builtins.int
+    """The attempt."""
+    @_builtins.property
+    def spent(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What all attempts of the task have spent now, by unit: decimal numbers."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        spent: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "index", b"index", "spent", b"spent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskSpent: _TypeAlias = TaskSpent  # noqa: Y015
+
+@_typing.final
+class PoolChanged(_message.Message):
+    """A pool was given a size, or removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name."""
+    slots: _builtins.int
+    """The slots that it has now; absent: it was removed."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        slots: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_slots", b"_slots", "slots", b"slots"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_slots", b"_slots", "name", b"name", "slots", b"slots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__slots: _TypeAlias = _typing.Literal["slots"]  # noqa: Y015
+    _WhichOneofArgType__slots: _TypeAlias = _typing.Literal["_slots", b"_slots"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slots) -> _WhichOneofReturnType__slots | None: ...
+
+Global___PoolChanged: _TypeAlias = PoolChanged  # noqa: Y015
+
+@_typing.final
 class TaskProgressed(_message.Message):
     """A task made progress. Not part of the history: sent to those who watch, with sequence 0."""
 
@@ -203,6 +313,9 @@ class Event(_message.Message):
     RUN_STATE_CHANGED_FIELD_NUMBER: _builtins.int
     TASK_STATE_CHANGED_FIELD_NUMBER: _builtins.int
     TASK_PROGRESSED_FIELD_NUMBER: _builtins.int
+    RUN_UPDATED_FIELD_NUMBER: _builtins.int
+    TASK_SPENT_FIELD_NUMBER: _builtins.int
+    POOL_CHANGED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The place in the workspace's gap-free sequence, starting with 1; 0 for what is not history."""
     run_id: _builtins.str
@@ -231,6 +344,18 @@ class Event(_message.Message):
     def task_progressed(self) -> Global___TaskProgressed:
         """A task made progress."""
 
+    @_builtins.property
+    def run_updated(self) -> Global___RunUpdated:
+        """A run was held, resumed or given another priority."""
+
+    @_builtins.property
+    def task_spent(self) -> Global___TaskSpent:
+        """A task spent something."""
+
+    @_builtins.property
+    def pool_changed(self) -> Global___PoolChanged:
+        """A pool was given a size, or removed."""
+
     def __init__(
         self,
         *,
@@ -242,12 +367,15 @@ class Event(_message.Message):
         run_state_changed: Global___RunStateChanged | None = ...,
         task_state_changed: Global___TaskStateChanged | None = ...,
         task_progressed: Global___TaskProgressed | None = ...,
+        run_updated: Global___RunUpdated | None = ...,
+        task_spent: Global___TaskSpent | None = ...,
+        pool_changed: Global___PoolChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deployment_activated", b"deployment_activated", "occurred_at", b"occurred_at", "payload", b"payload", "run_created", b"run_created", "run_state_changed", b"run_state_changed", "task_progressed", b"task_progressed", "task_state_changed", b"task_state_changed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deployment_activated", b"deployment_activated", "occurred_at", b"occurred_at", "payload", b"payload", "pool_changed", b"pool_changed", "run_created", b"run_created", "run_state_changed", b"run_state_changed", "run_updated", b"run_updated", "task_progressed", b"task_progressed", "task_spent", b"task_spent", "task_state_changed", b"task_state_changed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_activated", b"deployment_activated", "occurred_at", b"occurred_at", "payload", b"payload", "run_created", b"run_created", "run_id", b"run_id", "run_state_changed", b"run_state_changed", "sequence", b"sequence", "task_progressed", b"task_progressed", "task_state_changed", b"task_state_changed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment_activated", b"deployment_activated", "occurred_at", b"occurred_at", "payload", b"payload", "pool_changed", b"pool_changed", "run_created", b"run_created", "run_id", b"run_id", "run_state_changed", b"run_state_changed", "run_updated", b"run_updated", "sequence", b"sequence", "task_progressed", b"task_progressed", "task_spent", b"task_spent", "task_state_changed", b"task_state_changed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["deployment_activated", "run_created", "run_state_changed", "task_state_changed", "task_progressed"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["deployment_activated", "run_created", "run_state_changed", "task_state_changed", "task_progressed", "run_updated", "task_spent", "pool_changed"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 

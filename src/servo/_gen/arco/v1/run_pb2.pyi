@@ -158,6 +158,114 @@ FAILURE_CATEGORY_CANCELLED: FailureCategory.ValueType  # 6
 """It was cancelled. Not retried."""
 Global___FailureCategory: _TypeAlias = FailureCategory  # noqa: Y015
 
+class _RerunScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RerunScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RerunScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RERUN_SCOPE_UNSPECIFIED: _RerunScope.ValueType  # 0
+    """Never sent."""
+    RERUN_SCOPE_UNFINISHED: _RerunScope.ValueType  # 1
+    """Those that did not succeed."""
+    RERUN_SCOPE_ALL: _RerunScope.ValueType  # 2
+    """Every one."""
+
+class RerunScope(_RerunScope, metaclass=_RerunScopeEnumTypeWrapper):
+    """Which tasks of an earlier run are repeated."""
+
+RERUN_SCOPE_UNSPECIFIED: RerunScope.ValueType  # 0
+"""Never sent."""
+RERUN_SCOPE_UNFINISHED: RerunScope.ValueType  # 1
+"""Those that did not succeed."""
+RERUN_SCOPE_ALL: RerunScope.ValueType  # 2
+"""Every one."""
+Global___RerunScope: _TypeAlias = RerunScope  # noqa: Y015
+
+class _BlockerKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BlockerKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BlockerKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BLOCKER_KIND_UNSPECIFIED: _BlockerKind.ValueType  # 0
+    """Never sent."""
+    BLOCKER_KIND_NONE: _BlockerKind.ValueType  # 1
+    """Nothing: the task is about to be given out."""
+    BLOCKER_KIND_NO_WORKER: _BlockerKind.ValueType  # 2
+    """No worker is connected."""
+    BLOCKER_KIND_WORKERS_BUSY: _BlockerKind.ValueType  # 3
+    """Every worker is busy."""
+    BLOCKER_KIND_CODE_VERSION: _BlockerKind.ValueType  # 4
+    """No worker announces the version of the user code that the run is pinned to."""
+    BLOCKER_KIND_POOL: _BlockerKind.ValueType  # 5
+    """A pool has too few free slots."""
+    BLOCKER_KIND_ASSET_LIMIT: _BlockerKind.ValueType  # 6
+    """The asset runs as many tasks as it may."""
+    BLOCKER_KIND_RUN_LIMIT: _BlockerKind.ValueType  # 7
+    """The run executes as many tasks as it may."""
+    BLOCKER_KIND_TENANT_LIMIT: _BlockerKind.ValueType  # 8
+    """The tenant executes as many tasks as it may."""
+    BLOCKER_KIND_PAUSED: _BlockerKind.ValueType  # 9
+    """The run is held."""
+    BLOCKER_KIND_UPSTREAM: _BlockerKind.ValueType  # 10
+    """An upstream task has not ended."""
+    BLOCKER_KIND_RETRY_WAIT: _BlockerKind.ValueType  # 11
+    """It waits for its next attempt."""
+    BLOCKER_KIND_EXECUTING: _BlockerKind.ValueType  # 12
+    """It is being executed."""
+    BLOCKER_KIND_FAILED: _BlockerKind.ValueType  # 13
+    """It failed."""
+    BLOCKER_KIND_CANCELLED: _BlockerKind.ValueType  # 14
+    """It was cancelled."""
+    BLOCKER_KIND_BUDGET: _BlockerKind.ValueType  # 15
+    """A budget is spent."""
+    BLOCKER_KIND_SUCCEEDED: _BlockerKind.ValueType  # 16
+    """It succeeded: nothing is to be done."""
+    BLOCKER_KIND_NOT_REQUESTED: _BlockerKind.ValueType  # 17
+    """No run has been asked for."""
+
+class BlockerKind(_BlockerKind, metaclass=_BlockerKindEnumTypeWrapper):
+    """What keeps something from happening."""
+
+BLOCKER_KIND_UNSPECIFIED: BlockerKind.ValueType  # 0
+"""Never sent."""
+BLOCKER_KIND_NONE: BlockerKind.ValueType  # 1
+"""Nothing: the task is about to be given out."""
+BLOCKER_KIND_NO_WORKER: BlockerKind.ValueType  # 2
+"""No worker is connected."""
+BLOCKER_KIND_WORKERS_BUSY: BlockerKind.ValueType  # 3
+"""Every worker is busy."""
+BLOCKER_KIND_CODE_VERSION: BlockerKind.ValueType  # 4
+"""No worker announces the version of the user code that the run is pinned to."""
+BLOCKER_KIND_POOL: BlockerKind.ValueType  # 5
+"""A pool has too few free slots."""
+BLOCKER_KIND_ASSET_LIMIT: BlockerKind.ValueType  # 6
+"""The asset runs as many tasks as it may."""
+BLOCKER_KIND_RUN_LIMIT: BlockerKind.ValueType  # 7
+"""The run executes as many tasks as it may."""
+BLOCKER_KIND_TENANT_LIMIT: BlockerKind.ValueType  # 8
+"""The tenant executes as many tasks as it may."""
+BLOCKER_KIND_PAUSED: BlockerKind.ValueType  # 9
+"""The run is held."""
+BLOCKER_KIND_UPSTREAM: BlockerKind.ValueType  # 10
+"""An upstream task has not ended."""
+BLOCKER_KIND_RETRY_WAIT: BlockerKind.ValueType  # 11
+"""It waits for its next attempt."""
+BLOCKER_KIND_EXECUTING: BlockerKind.ValueType  # 12
+"""It is being executed."""
+BLOCKER_KIND_FAILED: BlockerKind.ValueType  # 13
+"""It failed."""
+BLOCKER_KIND_CANCELLED: BlockerKind.ValueType  # 14
+"""It was cancelled."""
+BLOCKER_KIND_BUDGET: BlockerKind.ValueType  # 15
+"""A budget is spent."""
+BLOCKER_KIND_SUCCEEDED: BlockerKind.ValueType  # 16
+"""It succeeded: nothing is to be done."""
+BLOCKER_KIND_NOT_REQUESTED: BlockerKind.ValueType  # 17
+"""No run has been asked for."""
+Global___BlockerKind: _TypeAlias = BlockerKind  # noqa: Y015
+
 @_typing.final
 class Failure(_message.Message):
     """Why an attempt failed."""
@@ -176,7 +284,9 @@ class Failure(_message.Message):
     retryable: _builtins.bool
     """Whether to retry; absent: as the category says."""
     reason: _builtins.str
-    """How it ended: `exception`, `exit`, `killed`, `timeout`, `lease_lost`, `check`, `user_cancel`, ..."""
+    """How it ended: `exception`, `exit`, `signal`, `oom`, `evicted`, `timeout`, `lease_lost`, `check`,
+    `user_cancel`, `run_timeout`, `budget`, `configuration`, `handed_back`, `not_started`.
+    """
     error_type: _builtins.str
     """The class of the exception, when there was one."""
     def __init__(
@@ -546,6 +656,46 @@ class Task(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class SpentEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class SpentBeforeEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TASK_ID_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     ASSET_KEY_FIELD_NUMBER: _builtins.int
@@ -561,6 +711,9 @@ class Task(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     MATERIALIZATION_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    SPENT_BEFORE_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """ULID."""
     index: _builtins.int
@@ -573,6 +726,8 @@ class Task(_message.Message):
     """Why it is in this state, for people."""
     worker_id: _builtins.str
     """The worker that has or had the last attempt."""
+    waiting: _builtins.str
+    """What it waits for, for people; found when the task is read and no part of the history."""
     @_builtins.property
     def asset_key(self) -> _common_pb2.AssetKey:
         """The asset."""
@@ -609,6 +764,14 @@ class Task(_message.Message):
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckResult]:
         """The outcomes of the checks of the last attempt."""
 
+    @_builtins.property
+    def spent(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What its attempts have spent together, by unit: decimal numbers."""
+
+    @_builtins.property
+    def spent_before(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the attempts before the last one have spent, by unit: decimal numbers."""
+
     def __init__(
         self,
         *,
@@ -627,10 +790,13 @@ class Task(_message.Message):
         progress: Global___Progress | None = ...,
         materialization: Global___Materialization | None = ...,
         checks: _abc.Iterable[Global___CheckResult] | None = ...,
+        spent: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        waiting: _builtins.str = ...,
+        spent_before: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asset_key", b"asset_key", "failure", b"failure", "finished_at", b"finished_at", "materialization", b"materialization", "partition_key", b"partition_key", "progress", b"progress", "retry_at", b"retry_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_key", b"asset_key", "attempt", b"attempt", "checks", b"checks", "failure", b"failure", "finished_at", b"finished_at", "index", b"index", "materialization", b"materialization", "partition_key", b"partition_key", "progress", b"progress", "reason", b"reason", "retry_at", b"retry_at", "started_at", b"started_at", "state", b"state", "task_id", b"task_id", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_key", b"asset_key", "attempt", b"attempt", "checks", b"checks", "failure", b"failure", "finished_at", b"finished_at", "index", b"index", "materialization", b"materialization", "partition_key", b"partition_key", "progress", b"progress", "reason", b"reason", "retry_at", b"retry_at", "spent", b"spent", "spent_before", b"spent_before", "started_at", b"started_at", "state", b"state", "task_id", b"task_id", "waiting", b"waiting", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -720,6 +886,46 @@ class Run(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class BudgetEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class SpentEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     RUN_ID_FIELD_NUMBER: _builtins.int
     DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -734,6 +940,16 @@ class Run(_message.Message):
     TASKS_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     TRACE_CONTEXT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    MAX_PARALLELISM_FIELD_NUMBER: _builtins.int
+    TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
+    CODE_VERSION_ID_FIELD_NUMBER: _builtins.int
+    PARENT_RUN_ID_FIELD_NUMBER: _builtins.int
+    ROOT_RUN_ID_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    ENDS_AS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """ULID."""
     deployment_id: _builtins.str
@@ -748,6 +964,22 @@ class Run(_message.Message):
     """Why it is in this state, for people."""
     last_sequence: _builtins.int
     """The sequence number of its last event."""
+    priority: _builtins.int
+    """Runs with a greater number go first; 0 is normal."""
+    max_parallelism: _builtins.int
+    """Tasks of it that may be executed at once; 0 means no limit."""
+    timeout_seconds: _builtins.int
+    """How long it may take after it was accepted, seconds; 0 means no limit."""
+    code_version_id: _builtins.str
+    """Only workers that announce this version of the user code execute it; empty for any."""
+    parent_run_id: _builtins.str
+    """The run that it repeats, wholly or in part; empty for none."""
+    root_run_id: _builtins.str
+    """The first run of that chain; empty when there is no parent."""
+    paused: _builtins.bool
+    """Whether it is held: nothing of it starts until it is resumed."""
+    ends_as: Global___RunState.ValueType
+    """The state in which it will end; only while it is CANCELLING."""
     @_builtins.property
     def selection(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What was selected."""
@@ -776,6 +1008,14 @@ class Run(_message.Message):
     def trace_context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The W3C trace context of the call that created it: `traceparent`, and `tracestate` if any."""
 
+    @_builtins.property
+    def budget(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What its tasks may spend together, by unit: decimal numbers."""
+
+    @_builtins.property
+    def spent(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What its tasks have spent together, by unit: decimal numbers."""
+
     def __init__(
         self,
         *,
@@ -793,10 +1033,20 @@ class Run(_message.Message):
         tasks: _abc.Iterable[Global___Task] | None = ...,
         last_sequence: _builtins.int = ...,
         trace_context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        priority: _builtins.int = ...,
+        max_parallelism: _builtins.int = ...,
+        timeout_seconds: _builtins.int = ...,
+        budget: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        spent: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        code_version_id: _builtins.str = ...,
+        parent_run_id: _builtins.str = ...,
+        root_run_id: _builtins.str = ...,
+        paused: _builtins.bool = ...,
+        ends_as: Global___RunState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "created_at", b"created_at", "finished_at", b"finished_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "created_at", b"created_at", "deployment_id", b"deployment_id", "finished_at", b"finished_at", "last_sequence", b"last_sequence", "reason", b"reason", "request_fingerprint", b"request_fingerprint", "run_id", b"run_id", "run_key", b"run_key", "selection", b"selection", "started_at", b"started_at", "state", b"state", "tasks", b"tasks", "trace_context", b"trace_context"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "code_version_id", b"code_version_id", "counts", b"counts", "created_at", b"created_at", "deployment_id", b"deployment_id", "ends_as", b"ends_as", "finished_at", b"finished_at", "last_sequence", b"last_sequence", "max_parallelism", b"max_parallelism", "parent_run_id", b"parent_run_id", "paused", b"paused", "priority", b"priority", "reason", b"reason", "request_fingerprint", b"request_fingerprint", "root_run_id", b"root_run_id", "run_id", b"run_id", "run_key", b"run_key", "selection", b"selection", "spent", b"spent", "started_at", b"started_at", "state", b"state", "tasks", b"tasks", "timeout_seconds", b"timeout_seconds", "trace_context", b"trace_context"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -869,6 +1119,32 @@ class PartitionSelection(_message.Message):
 Global___PartitionSelection: _TypeAlias = PartitionSelection  # noqa: Y015
 
 @_typing.final
+class Rerun(_message.Message):
+    """Asks to repeat tasks of an earlier run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run."""
+    scope: Global___RerunScope.ValueType
+    """Which of its tasks."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        scope: Global___RerunScope.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rerun: _TypeAlias = Rerun  # noqa: Y015
+
+@_typing.final
 class CreateRunRequest(_message.Message):
     """Asks for a run."""
 
@@ -894,6 +1170,26 @@ class CreateRunRequest(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class BudgetEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SELECTION_FIELD_NUMBER: _builtins.int
     PARTITIONS_FIELD_NUMBER: _builtins.int
     UPSTREAM_FIELD_NUMBER: _builtins.int
@@ -901,6 +1197,12 @@ class CreateRunRequest(_message.Message):
     RUN_KEY_FIELD_NUMBER: _builtins.int
     DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    MAX_PARALLELISM_FIELD_NUMBER: _builtins.int
+    TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    CODE_VERSION_ID_FIELD_NUMBER: _builtins.int
+    RERUN_FIELD_NUMBER: _builtins.int
     upstream: _builtins.bool
     """Whether everything upstream of the selection is run as well."""
     downstream: _builtins.bool
@@ -909,9 +1211,19 @@ class CreateRunRequest(_message.Message):
     """An idempotency key: the same key and request give the same run."""
     deployment_id: _builtins.str
     """The deployment; empty for the current one."""
+    priority: _builtins.int
+    """Runs with a greater number go first; 0 is normal."""
+    max_parallelism: _builtins.int
+    """Tasks of it that may be executed at once; 0 means no limit."""
+    timeout_seconds: _builtins.int
+    """How long it may take, seconds; it ends as TIMED_OUT then. 0 means no limit."""
+    code_version_id: _builtins.str
+    """Only workers that announce this version of the user code execute it; empty for any."""
     @_builtins.property
     def selection(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Asset keys or globs."""
+        """Selections: asset keys, globs, `+raw.events`, `raw.events+2`, `tag:tier=gold`, `owner:ada`,
+        `not raw.*`. With `rerun` empty means all of its tasks.
+        """
 
     @_builtins.property
     def partitions(self) -> Global___PartitionSelection:
@@ -920,6 +1232,14 @@ class CreateRunRequest(_message.Message):
     @_builtins.property
     def config(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values that the functions see as `ctx.config`."""
+
+    @_builtins.property
+    def budget(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What its tasks may spend together, by unit: decimal numbers."""
+
+    @_builtins.property
+    def rerun(self) -> Global___Rerun:
+        """Repeats tasks of an earlier run, with their partitions."""
 
     def __init__(
         self,
@@ -931,10 +1251,16 @@ class CreateRunRequest(_message.Message):
         run_key: _builtins.str = ...,
         deployment_id: _builtins.str = ...,
         config: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        priority: _builtins.int = ...,
+        max_parallelism: _builtins.int = ...,
+        timeout_seconds: _builtins.int = ...,
+        budget: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        code_version_id: _builtins.str = ...,
+        rerun: Global___Rerun | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["partitions", b"partitions"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["partitions", b"partitions", "rerun", b"rerun"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "deployment_id", b"deployment_id", "downstream", b"downstream", "partitions", b"partitions", "run_key", b"run_key", "selection", b"selection", "upstream", b"upstream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "code_version_id", b"code_version_id", "config", b"config", "deployment_id", b"deployment_id", "downstream", b"downstream", "max_parallelism", b"max_parallelism", "partitions", b"partitions", "priority", b"priority", "rerun", b"rerun", "run_key", b"run_key", "selection", b"selection", "timeout_seconds", b"timeout_seconds", "upstream", b"upstream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1135,3 +1461,192 @@ class CancelRunResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelRunResponse: _TypeAlias = CancelRunResponse  # noqa: Y015
+
+@_typing.final
+class UpdateRunRequest(_message.Message):
+    """Asks to change a run that has not ended. What is absent stays as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run."""
+    paused: _builtins.bool
+    """Whether it is held: what is being executed goes on, nothing else starts."""
+    priority: _builtins.int
+    """Runs with a greater number go first."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        paused: _builtins.bool | None = ...,
+        priority: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_paused", b"_paused", "_priority", b"_priority", "paused", b"paused", "priority", b"priority"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_paused", b"_paused", "_priority", b"_priority", "paused", b"paused", "priority", b"priority", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__paused: _TypeAlias = _typing.Literal["paused"]  # noqa: Y015
+    _WhichOneofArgType__paused: _TypeAlias = _typing.Literal["_paused", b"_paused"]  # noqa: Y015
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__paused) -> _WhichOneofReturnType__paused | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+
+Global___UpdateRunRequest: _TypeAlias = UpdateRunRequest  # noqa: Y015
+
+@_typing.final
+class UpdateRunResponse(_message.Message):
+    """The run after the change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """The run, without tasks."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateRunResponse: _TypeAlias = UpdateRunResponse  # noqa: Y015
+
+@_typing.final
+class Blocker(_message.Message):
+    """One link of a chain: what it is about, and what keeps it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DetailsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SUBJECT_ID_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    REMEDY_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    kind: Global___BlockerKind.ValueType
+    """What keeps it."""
+    subject: _builtins.str
+    """The object that keeps it: `run`, `task`, `asset`, `pool`, `worker`, `tenant`, `code_version`, `budget`."""
+    subject_id: _builtins.str
+    """The id or name of that object."""
+    message: _builtins.str
+    """What keeps it, for people, in a line."""
+    remedy: _builtins.str
+    """What to do about it, for people; empty when waiting is all."""
+    @_builtins.property
+    def details(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Numbers and names, for machines."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___BlockerKind.ValueType = ...,
+        subject: _builtins.str = ...,
+        subject_id: _builtins.str = ...,
+        message: _builtins.str = ...,
+        remedy: _builtins.str = ...,
+        details: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "kind", b"kind", "message", b"message", "remedy", b"remedy", "subject", b"subject", "subject_id", b"subject_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Blocker: _TypeAlias = Blocker  # noqa: Y015
+
+@_typing.final
+class ExplainRequest(_message.Message):
+    """Asks why something is not done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    ASSET_KEY_FIELD_NUMBER: _builtins.int
+    PARTITION_KEY_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """A run."""
+    task_id: _builtins.str
+    """A task."""
+    @_builtins.property
+    def asset_key(self) -> _common_pb2.AssetKey:
+        """An asset, in its newest run."""
+
+    @_builtins.property
+    def partition_key(self) -> _common_pb2.PartitionKey:
+        """The partition of the asset; absent for any."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        task_id: _builtins.str = ...,
+        asset_key: _common_pb2.AssetKey | None = ...,
+        partition_key: _common_pb2.PartitionKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_key", b"asset_key", "partition_key", b"partition_key", "run_id", b"run_id", "target", b"target", "task_id", b"task_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_key", b"asset_key", "partition_key", b"partition_key", "run_id", b"run_id", "target", b"target", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["run_id", "task_id", "asset_key"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___ExplainRequest: _TypeAlias = ExplainRequest  # noqa: Y015
+
+@_typing.final
+class ExplainResponse(_message.Message):
+    """Why it is not done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHAIN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def chain(self) -> _containers.RepeatedCompositeFieldContainer[Global___Blocker]:
+        """The chain: each link is kept by the next one; the last one is where something can be done."""
+
+    def __init__(
+        self,
+        *,
+        chain: _abc.Iterable[Global___Blocker] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015

@@ -26,7 +26,7 @@ from servo._gen.arco.v1 import event_pb2 as arco_dot_v1_dot_event__pb2
 from servo._gen.arco.v1 import run_pb2 as arco_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61rco/v1/run_service.proto\x12\x07\x61rco.v1\x1a\x13\x61rco/v1/event.proto\x1a\x11\x61rco/v1/run.proto\"O\n\x0fWatchRunRequest\x12\x15\n\x06run_id\x18\x01 \x01(\tR\x05runId\x12%\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03R\rafterSequence\":\n\x10WatchRunResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0e.arco.v1.EventR\x06\x65vents2\xe7\x02\n\nRunService\x12\x42\n\tCreateRun\x12\x19.arco.v1.CreateRunRequest\x1a\x1a.arco.v1.CreateRunResponse\x12>\n\x06GetRun\x12\x16.arco.v1.GetRunRequest\x1a\x17.arco.v1.GetRunResponse\"\x03\x90\x02\x01\x12\x44\n\x08ListRuns\x12\x18.arco.v1.ListRunsRequest\x1a\x19.arco.v1.ListRunsResponse\"\x03\x90\x02\x01\x12G\n\tCancelRun\x12\x19.arco.v1.CancelRunRequest\x1a\x1a.arco.v1.CancelRunResponse\"\x03\x90\x02\x02\x12\x46\n\x08WatchRun\x12\x18.arco.v1.WatchRunRequest\x1a\x19.arco.v1.WatchRunResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61rco/v1/run_service.proto\x12\x07\x61rco.v1\x1a\x13\x61rco/v1/event.proto\x1a\x11\x61rco/v1/run.proto\"O\n\x0fWatchRunRequest\x12\x15\n\x06run_id\x18\x01 \x01(\tR\x05runId\x12%\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03R\rafterSequence\":\n\x10WatchRunResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0e.arco.v1.EventR\x06\x65vents\"S\n\x12WatchEventsRequest\x12%\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03R\rafterSequence\x12\x16\n\x06\x66ollow\x18\x02 \x01(\x08R\x06\x66ollow\"=\n\x13WatchEventsResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0e.arco.v1.EventR\x06\x65vents2\xc4\x04\n\nRunService\x12\x42\n\tCreateRun\x12\x19.arco.v1.CreateRunRequest\x1a\x1a.arco.v1.CreateRunResponse\x12>\n\x06GetRun\x12\x16.arco.v1.GetRunRequest\x1a\x17.arco.v1.GetRunResponse\"\x03\x90\x02\x01\x12\x44\n\x08ListRuns\x12\x18.arco.v1.ListRunsRequest\x1a\x19.arco.v1.ListRunsResponse\"\x03\x90\x02\x01\x12G\n\tCancelRun\x12\x19.arco.v1.CancelRunRequest\x1a\x1a.arco.v1.CancelRunResponse\"\x03\x90\x02\x02\x12G\n\tUpdateRun\x12\x19.arco.v1.UpdateRunRequest\x1a\x1a.arco.v1.UpdateRunResponse\"\x03\x90\x02\x02\x12\x41\n\x07\x45xplain\x12\x17.arco.v1.ExplainRequest\x1a\x18.arco.v1.ExplainResponse\"\x03\x90\x02\x01\x12O\n\x0bWatchEvents\x12\x1b.arco.v1.WatchEventsRequest\x1a\x1c.arco.v1.WatchEventsResponse\"\x03\x90\x02\x01\x30\x01\x12\x46\n\x08WatchRun\x12\x18.arco.v1.WatchRunRequest\x1a\x19.arco.v1.WatchRunResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,12 +39,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSERVICE'].methods_by_name['ListRuns']._serialized_options = b'\220\002\001'
   _globals['_RUNSERVICE'].methods_by_name['CancelRun']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['CancelRun']._serialized_options = b'\220\002\002'
+  _globals['_RUNSERVICE'].methods_by_name['UpdateRun']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['UpdateRun']._serialized_options = b'\220\002\002'
+  _globals['_RUNSERVICE'].methods_by_name['Explain']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['Explain']._serialized_options = b'\220\002\001'
+  _globals['_RUNSERVICE'].methods_by_name['WatchEvents']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['WatchEvents']._serialized_options = b'\220\002\001'
   _globals['_RUNSERVICE'].methods_by_name['WatchRun']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['WatchRun']._serialized_options = b'\220\002\001'
   _globals['_WATCHRUNREQUEST']._serialized_start=78
   _globals['_WATCHRUNREQUEST']._serialized_end=157
   _globals['_WATCHRUNRESPONSE']._serialized_start=159
   _globals['_WATCHRUNRESPONSE']._serialized_end=217
-  _globals['_RUNSERVICE']._serialized_start=220
-  _globals['_RUNSERVICE']._serialized_end=579
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=219
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=302
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=304
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=365
+  _globals['_RUNSERVICE']._serialized_start=368
+  _globals['_RUNSERVICE']._serialized_end=948
 # @@protoc_insertion_point(module_scope)

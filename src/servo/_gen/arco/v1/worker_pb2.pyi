@@ -291,6 +291,26 @@ class TaskDispatch(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class BudgetEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     LEASE_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     DEPLOYMENT_ID_FIELD_NUMBER: _builtins.int
@@ -299,6 +319,7 @@ class TaskDispatch(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
     TRACE_CONTEXT_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run."""
     deployment_id: _builtins.str
@@ -327,6 +348,12 @@ class TaskDispatch(_message.Message):
     def trace_context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The W3C trace context of the run, which the attempt continues."""
 
+    @_builtins.property
+    def budget(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the attempt may still spend, by unit: decimal numbers; the least of what is left of the
+        task's budget and of the run's. A unit that is not there has no limit.
+        """
+
     def __init__(
         self,
         *,
@@ -338,10 +365,11 @@ class TaskDispatch(_message.Message):
         inputs: _abc.Iterable[Global___TaskInput] | None = ...,
         config: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         trace_context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        budget: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "lease", b"lease", "partition_key", b"partition_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "config", b"config", "deployment_id", b"deployment_id", "inputs", b"inputs", "lease", b"lease", "partition_key", b"partition_key", "run_id", b"run_id", "trace_context", b"trace_context"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "budget", b"budget", "config", b"config", "deployment_id", b"deployment_id", "inputs", b"inputs", "lease", b"lease", "partition_key", b"partition_key", "run_id", b"run_id", "trace_context", b"trace_context"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -644,6 +672,56 @@ class AttemptMetric(_message.Message):
 Global___AttemptMetric: _TypeAlias = AttemptMetric  # noqa: Y015
 
 @_typing.final
+class AttemptSpent(_message.Message):
+    """The attempt spent something."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SpentEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LEASE_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lease(self) -> Global___Lease:
+        """The lease."""
+
+    @_builtins.property
+    def spent(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the attempt has spent since it began, by unit: decimal numbers."""
+
+    def __init__(
+        self,
+        *,
+        lease: Global___Lease | None = ...,
+        spent: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "spent", b"spent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttemptSpent: _TypeAlias = AttemptSpent  # noqa: Y015
+
+@_typing.final
 class AttemptSucceeded(_message.Message):
     """The attempt succeeded and its data is published."""
 
@@ -695,12 +773,33 @@ class AttemptFinished(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class SpentEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     LEASE_FIELD_NUMBER: _builtins.int
     SUCCEEDED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     CANCELLED_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
     FINISHED_AT_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lease(self) -> Global___Lease:
         """The lease."""
@@ -725,6 +824,10 @@ class AttemptFinished(_message.Message):
     def finished_at(self) -> _timestamp_pb2.Timestamp:
         """When, by the worker's clock; recorded only."""
 
+    @_builtins.property
+    def spent(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What it has spent, by unit: decimal numbers."""
+
     def __init__(
         self,
         *,
@@ -734,10 +837,11 @@ class AttemptFinished(_message.Message):
         cancelled: Global___AttemptCancelled | None = ...,
         checks: _abc.Iterable[_run_pb2.CheckResult] | None = ...,
         finished_at: _timestamp_pb2.Timestamp | None = ...,
+        spent: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "failed", b"failed", "finished_at", b"finished_at", "lease", b"lease", "outcome", b"outcome", "succeeded", b"succeeded"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "checks", b"checks", "failed", b"failed", "finished_at", b"finished_at", "lease", b"lease", "outcome", b"outcome", "succeeded", b"succeeded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "checks", b"checks", "failed", b"failed", "finished_at", b"finished_at", "lease", b"lease", "outcome", b"outcome", "spent", b"spent", "succeeded", b"succeeded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["succeeded", "failed", "cancelled"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
@@ -824,6 +928,7 @@ class WorkerMessage(_message.Message):
     FINISHED_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___WorkerHello:
         """Opens the session; the first message."""
@@ -864,6 +969,10 @@ class WorkerMessage(_message.Message):
     def draining(self) -> Global___WorkerDraining:
         """The worker will go."""
 
+    @_builtins.property
+    def spent(self) -> Global___AttemptSpent:
+        """An attempt spent something."""
+
     def __init__(
         self,
         *,
@@ -877,12 +986,13 @@ class WorkerMessage(_message.Message):
         finished: Global___AttemptFinished | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         draining: Global___WorkerDraining | None = ...,
+        spent: Global___AttemptSpent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "draining", b"draining", "finished", b"finished", "heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "log", b"log", "metric", b"metric", "progressed", b"progressed", "received", b"received", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "draining", b"draining", "finished", b"finished", "heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "log", b"log", "metric", b"metric", "progressed", b"progressed", "received", b"received", "spent", b"spent", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "draining", b"draining", "finished", b"finished", "heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "log", b"log", "metric", b"metric", "progressed", b"progressed", "received", b"received", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "draining", b"draining", "finished", b"finished", "heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "log", b"log", "metric", b"metric", "progressed", b"progressed", "received", b"received", "spent", b"spent", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "credit", "received", "started", "progressed", "metric", "log", "finished", "heartbeat", "draining"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "credit", "received", "started", "progressed", "metric", "log", "finished", "heartbeat", "draining", "spent"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 

@@ -1,0 +1,64 @@
+"""What a command does with a run that it has just started: follow it, and say how it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from servo.cli import _follow, _output, _report
+from servo.cli._run_view import RunView
+
+if TYPE_CHECKING:
+    from servo.cli._connect import Connection
+    from servo.types.records import Run
+    from servo.types.requests import CreateRunResponse
+
+EXIT_RUN_FAILED: Final = 1
+EXIT_INTERRUPTED: Final = 130
+
+
+def finish(
+    connection: Connection, answer: CreateRunResponse, *, wait: bool, as_json: bool, heading: str
+) -> int:
+    """Follow a run until it ends, unless nobody wants to wait for it.
+
+    Args:
+        connection: Where the run is.
+        answer: What the control plane said when it was asked for the run.
+        wait: Whether to follow it.
+        as_json: Whether to print the run as a document instead of its progress.
+        heading: What follows the id in the first line that is shown.
+
+    Returns:
+        The exit code of the command.
+    """
+    if not answer.created:
+        _output.note(f"Run key {answer.run.run_key!r} names a run that exists already.")
+    if not wait:
+        _print_started(answer.run, as_json=as_json)
+        return 0
+    client = connection.client
+    view = RunView(client.runs.get(answer.run.run_id))
+    with _follow.display(view, quiet=as_json) as display:
+        if not as_json:
+            display.say(
+                f"Run {view.run_id}{heading}: {_output.count(view.total, 'task')} of "
+                f"{_output.count(len(view.assets), 'asset')}"
+            )
+        interrupted = _follow.follow(client, view, display)
+    if as_json:
+        _output.print_json(client.runs.get(answer.run.run_id))
+    else:
+        _report.print_end(view, connection.data_root)
+    if interrupted:
+        return EXIT_INTERRUPTED
+    return 0 if view.succeeded else EXIT_RUN_FAILED
+
+
+def _print_started(run: Run, *, as_json: bool) -> None:
+    if as_json:
+        _output.print_json(run)
+        return
+    click.echo(f"Run {run.run_id} started: {_output.count(run.counts.total, 'task')}.")
+    click.echo(f"Follow it: servo status {run.run_id} --watch")

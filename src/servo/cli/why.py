@@ -1,0 +1,103 @@
+"""``servo why``: what keeps a run, a task or an asset from being done."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from servo import errors
+from servo.cli import _complete, _output, _partitions, _runs
+from servo.cli._session import Session, pass_session
+from servo.cli.asset import parse_key
+from servo.types.blockers import Blocker, ExplainResponse
+from servo.types.ids import Ulid
+
+if TYPE_CHECKING:
+    from servo.client import Client
+
+_INDENT: Final = "  "
+
+
+@click.command()
+@click.argument("subject", metavar="RUN|TASK|ASSET", shell_complete=_complete.asset_keys)
+@click.option(
+    "--partition",
+    "pairs",
+    multiple=True,
+    metavar="DIM=VALUE",
+    help="The partition of the asset; repeat it for several dimensions.",
+)
+@_output.json_option
+@pass_session
+def why(session: Session, subject: str, pairs: tuple[str, ...], as_json: bool) -> None:
+    """Say why something is not done, down to the one thing that keeps it, and what to do.
+
+    \b
+    It is about a run (an id, a unique beginning of one, or `latest`), a task (its id), or an asset
+    in its newest run:
+      servo why latest
+      servo why mart.delays --partition date=2013-01-05
+      servo why 'mart.delays[date=2013-01-05]'
+    """  # noqa: D301  # \b is click's mark for a paragraph that must not be wrapped
+    with session.connect() as connection:
+        chain = _ask(connection.client, subject, pairs)
+    if as_json:
+        _output.print_json(ExplainResponse(chain=chain))
+        return
+    for depth, link in enumerate(chain):
+        click.echo(f"{_INDENT * depth}{link.message}")
+    if chain:
+        remedy = chain[-1].remedy or "nothing but wait"
+        click.echo(f"{_INDENT * len(chain)}{click.style('To do:', bold=True)} {remedy}")
+
+
+def _ask(client: Client, subject: str, pairs: Sequence[str]) -> tuple[Blocker, ...]:
+    if _is_ulid(subject):
+        _refuse_partition(subject, pairs)
+        return _ask_by_id(client, subject.upper())
+    # The id of a run begins with a digit, the name of an asset never does.
+    if subject.lower() == _runs.LATEST or subject[:1].isdigit():
+        _refuse_partition(subject, pairs)
+        return client.runs.why(run_id=_runs.resolve(client, subject))
+    name, bracket, rest = subject.partition("[")
+    if bracket:
+        _refuse_partition(subject, pairs)
+        pairs = [pair for pair in rest.removesuffix("]").split(",") if pair]
+    key = parse_key(name)
+    if not pairs:
+        return client.runs.why(asset=key)
+    definition = client.assets.get(key).asset.definition
+    return client.runs.why(asset=key, partition=_partitions.parse_key(pairs, [definition]))
+
+
+def _ask_by_id(client: Client, found: str) -> tuple[Blocker, ...]:
+    with contextlib.suppress(errors.NotFoundError):
+        return client.runs.why(run_id=found)
+    try:
+        return client.runs.why(task_id=found)
+    except errors.NotFoundError as exc:
+        raise errors.NotFoundError(
+            f"there is no run and no task {found!r}; `servo status` lists the runs, and "
+            "`servo status RUN --json` has the ids of its tasks",
+            code="RUN_NOT_FOUND",
+            context={"id": found},
+        ) from exc
+
+
+def _is_ulid(text: str) -> bool:
+    try:
+        Ulid(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_partition(subject: str, pairs: Sequence[str]) -> None:
+    if pairs:
+        raise errors.InvalidArgumentError(
+            f"--partition goes with the key of an asset, and {subject!r} names more than that; "
+            "leave --partition out"
+        )

@@ -1,0 +1,99 @@
+"""What a runner says over its socket: in order, complete where that was promised, and bounded."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from servo import _wire
+from servo.types.logs import LogBatch, LogLine, LogStream
+from servo.types.records import Failure, Progress
+from servo.types.runs import FailureCategory
+from servo.types.sessions import (
+    AttemptFinished,
+    AttemptProgressed,
+    AttemptSpent,
+    Lease,
+    OpenSessionRequest,
+    WorkerMessage,
+)
+from servo.worker.frames import FrameParser
+from servo.worker.outbox import Outbox
+
+LEASE = Lease(task_id="t", attempt=1, token=1)
+FINISHED = AttemptFinished(
+    lease=LEASE, outcome=Failure(category=FailureCategory.USER_CODE, message="no")
+)
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Outbox, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        outbox = Outbox(theirs)
+        outbox.begin(LEASE)
+        yield outbox, ours
+
+
+def heard(channel: socket.socket) -> list[WorkerMessage]:
+    """Everything until the result."""
+    parser = FrameParser()
+    messages: list[WorkerMessage] = []
+    while not (messages and isinstance(messages[-1], AttemptFinished)):
+        for frame in parser.feed(channel.recv(1 << 16)):
+            messages += _wire.decode(OpenSessionRequest, frame).messages
+    return messages
+
+
+def test_whoever_logs_faster_than_the_worker_reads_waits_and_loses_nothing(
+    ends: tuple[Outbox, socket.socket],
+) -> None:
+    outbox, channel = ends
+    count = 60_000
+
+    def work() -> None:
+        for number in range(count):
+            outbox.line(LogLine(number=0, stream=LogStream.LOG, text=f"record {number}"))
+        outbox.finish(FINISHED)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    # More than the socket takes and the outbox keeps, and nobody reads.
+    thread.join(timeout=1)
+    assert thread.is_alive()
+    texts = [
+        line.text
+        for message in heard(channel)
+        if isinstance(message, LogBatch)
+        for line in message.lines
+    ]
+    assert texts == [f"record {number}" for number in range(count)]
+    thread.join()
+
+
+def test_of_progress_and_spending_the_latest_arrives_before_the_result(
+    ends: tuple[Outbox, socket.socket],
+) -> None:
+    outbox, channel = ends
+    for number in range(1, 1001):
+        outbox.progress(AttemptProgressed(lease=LEASE, progress=Progress(message=str(number))))
+        outbox.spent(AttemptSpent(lease=LEASE, spent={"usd": str(number)}))
+    outbox.finish(FINISHED)
+    messages = heard(channel)
+    assert [m.spent for m in messages if isinstance(m, AttemptSpent)][-1] == {"usd": "1000"}
+    progress = [m.progress for m in messages if isinstance(m, AttemptProgressed)]
+    assert progress[-1].message == "1000"
+
+
+def test_what_is_spent_is_on_its_way_when_the_call_returns(
+    ends: tuple[Outbox, socket.socket],
+) -> None:
+    outbox, channel = ends
+    channel.setblocking(False)
+    outbox.spent(AttemptSpent(lease=LEASE, spent={"usd": "0.25"}))
+    (frame,) = FrameParser().feed(channel.recv(1 << 16))
+    (message,) = _wire.decode(OpenSessionRequest, frame).messages
+    assert message == AttemptSpent(lease=LEASE, spent={"usd": "0.25"})
