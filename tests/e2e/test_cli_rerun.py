@@ -42,8 +42,6 @@ def made(document: dict[str, list[dict[str, dict[str, str]]]]) -> list[str]:
     ("selection", "expected"),
     [
         (["+mart.report", "not raw.*"], ["mart.sales", "mart.report"]),
-        (["tag:tier=gold", "raw.orders"], ["raw.orders", "mart.sales"]),
-        (["owner:ada@* or raw.returns"], ["raw.orders", "raw.returns"]),
         (
             ["raw.orders+2", "raw.returns"],
             ["raw.orders", "mart.sales", "mart.report", "raw.returns"],

@@ -491,7 +491,7 @@ SITUATIONS = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     kind=st.sampled_from(sorted(SITUATIONS)),
     depth=st.integers(0, 4),

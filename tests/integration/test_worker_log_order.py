@@ -28,7 +28,7 @@ from worker_kit import SOURCE
 
 LINES = 3_000
 TASKS = 24
-KILLS = 8
+KILLS = 3
 NAMES = tuple(f"n{number}" for number in range(TASKS))
 CODE = f"""
 import time

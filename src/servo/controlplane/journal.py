@@ -63,6 +63,9 @@ class Journal:
                 await self._write(batch)
                 if not self.batch.is_empty:
                     self._pending.set()
+            # It refers to the runs that it was made from, which may have ended: they must not
+            # stay in memory until the next one.
+            del batch
 
     async def _write(self, batch: Batch) -> None:
         try:

@@ -6,6 +6,7 @@ together with the state after them; nobody hears of them before that is durable.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -44,7 +45,10 @@ class Ledger:
         self.is_open = False
         self._sequence = 0
         self._materialized: dict[str, dict[PartitionKey, CurrentMaterialization]] = {}
+        # What was recorded of assets that were not read: kept until it is durable, or until who
+        # is reading them has it.
         self._unread: dict[str, dict[PartitionKey, CurrentMaterialization]] = {}
+        self._being_read: Counter[str] = Counter()
 
     async def open(self) -> None:
         """Read where the history ends."""
@@ -102,11 +106,17 @@ class Ledger:
     async def know_materializations(self, asset_ids: Iterable[str]) -> None:
         """Read what is materialised of some assets, where that is not known yet."""
         for asset_id in asset_ids:
-            if asset_id not in self._materialized:
+            if asset_id in self._materialized:
+                continue
+            self._being_read[asset_id] += 1
+            try:
                 found = await self.store.current_materializations(self.number, asset_id)
+            finally:
+                self._being_read[asset_id] -= 1
+            if asset_id not in self._materialized:
                 # What was recorded meanwhile may not be on disk yet.
                 found.update(self._unread.pop(asset_id, {}))
-                self._materialized.setdefault(asset_id, found)
+                self._materialized[asset_id] = found
 
     def materialized(self, asset_id: str) -> Mapping[PartitionKey, CurrentMaterialization]:
         """Return what is materialised of an asset that `know_materializations` was asked for."""
@@ -119,9 +129,20 @@ class Ledger:
 
     def _remember(self, made: Materialization, sequence: int) -> None:
         self.journal.batch.materializations.append((self.number, sequence, made))
+        now_current = CurrentMaterialization(made.materialization_id, made.has_data, made.path)
         current = self._materialized.get(made.asset_id)
-        if current is None:
-            current = self._unread.setdefault(made.asset_id, {})
-        current[made.partition_key] = CurrentMaterialization(
-            made.materialization_id, made.has_data, made.path
-        )
+        if current is not None:
+            current[made.partition_key] = now_current
+            return
+        self._unread.setdefault(made.asset_id, {})[made.partition_key] = now_current
+        self.journal.batch.after.append(partial(self._let_go, made, now_current))
+
+    def _let_go(self, made: Materialization, written: CurrentMaterialization) -> None:
+        """Forget what is on disk now, unless somebody reads it who began before it was there."""
+        unread = self._unread.get(made.asset_id)
+        if unread is None or self._being_read[made.asset_id]:
+            return
+        if unread.get(made.partition_key) is written:
+            del unread[made.partition_key]
+        if not unread:
+            del self._unread[made.asset_id]

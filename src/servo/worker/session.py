@@ -225,7 +225,8 @@ class Session:
             return
         else:
             self._held[message.lease.task_id, message.lease.attempt] = message
-        self._wake(False)
+        # On a worker with nothing else to do somebody waits to see that it has begun.
+        self._wake(isinstance(message, AttemptStarted) and not self.pool.has_waiting)
 
     def _finish(self, finished: AttemptFinished) -> None:
         # What the attempt said last comes first: nobody listens to it once it is over.
