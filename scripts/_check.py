@@ -73,7 +73,7 @@ GATES = (
         (
             *PYTEST,
             "-n",
-            "3",
+            "auto",
             "-m",
             "not wheel and not matrix",
             *(f"--ignore={path}" for path in UNCOVERED),
@@ -84,7 +84,7 @@ GATES = (
     ),
     Gate(
         "promises",
-        (*PYTEST, "-n", "3", "-m", "not wheel and not matrix", *UNCOVERED),
+        (*PYTEST, "-n", "auto", "-m", "not wheel and not matrix", *UNCOVERED),
         "the contract, the documents, the models, and that runs survive whatever dies",
     ),
     Gate(

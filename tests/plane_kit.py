@@ -221,7 +221,7 @@ def sync(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """Let pytest call an ``async def`` test that takes a folder."""
 
     def run(tmp_path: Path) -> None:
-        asyncio.run(asyncio.wait_for(test(tmp_path), 60))
+        asyncio.run(asyncio.wait_for(test(tmp_path), 110))
 
     run.__name__ = test.__name__
     run.__doc__ = test.__doc__

@@ -199,13 +199,13 @@ def test_one_slow_call_leaves_the_next_one_its_time(mode: Mode, script: Script) 
     script.answers["GetServerInfo"] = lambda _: INFO
 
     def twice(client: Any) -> Any:
-        client.with_options(timeout=0.2).server.info()
-        time.sleep(0.3)
+        client.with_options(timeout=2.0).server.info()
+        time.sleep(2.1)
         return client.server.info()
 
     async def twice_async(client: Any) -> Any:
-        await client.with_options(timeout=0.2).server.info()
-        await asyncio.sleep(0.3)
+        await client.with_options(timeout=2.0).server.info()
+        await asyncio.sleep(2.1)
         return await client.server.info()
 
     do = twice if mode == "sync" else twice_async

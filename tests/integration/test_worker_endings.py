@@ -321,7 +321,8 @@ def test_nothing_of_a_cancelled_attempt_is_left_when_its_result_is_known(
             "cleans_up_on_sigterm": "sys.exit(0)",
             "stops_when_asked": "it stopped",
         }.get(name, "signal 15 (SIGTERM)")
-        assert how in finished.outcome.reason
+        # A machine that is busy may not get the attempt ended between the two signals.
+        assert how in finished.outcome.reason or "SIGKILL" in finished.outcome.reason
         if name == "cleans_up_on_sigterm":
             assert "cleaning up" in bench.plane.text(lease, LogStream.STDOUT)
         _, after = await bench.run("noop")
