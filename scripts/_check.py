@@ -19,15 +19,7 @@ BIN = Path(sys.executable).parent
 PYTHON = sys.executable
 PYTEST = (PYTHON, "-m", "pytest", "-q", "--durations=5", "-p", "no:cacheprovider")
 
-UNCOVERED = (
-    "tests/chaos",
-    "tests/contract",
-    "tests/docs",
-    "tests/e2e/test_benchmarks.py",
-    "tests/model",
-)
-"""Tests without coverage: it would slow down what is killed or measured, or runs the same code
-again and again."""
+CORES = os.cpu_count() or 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +65,19 @@ GATES = (
         (
             *PYTEST,
             "-n",
-            "auto",
+            str(CORES + 1),
             "-m",
-            "not wheel and not matrix",
-            *(f"--ignore={path}" for path in UNCOVERED),
+            "not uncovered",
             "--cov",
             "--cov-report=term:skip-covered",
         ),
         "tests of the code, and 90 % of it run by them",
     ),
     Gate(
-        "promises",
-        (*PYTEST, "-n", "auto", "-m", "not wheel and not matrix", *UNCOVERED),
-        "the contract, the documents, the models, and that runs survive whatever dies",
+        "system",
+        # They wait for other processes half of the time.
+        (*PYTEST, "-n", str(2 * CORES), "-m", "uncovered and not wheel and not matrix"),
+        "commands, contract, documents and models, and that runs survive whatever dies",
     ),
     Gate(
         "proto-mutants",

@@ -22,6 +22,18 @@ settings.register_profile("thorough", deadline=None, max_examples=2_000)
 settings.load_profile("ci" if "CI" in os.environ else "local")
 
 
+COVERED = frozenset({"integration", "public_api", "unit"})
+"""The directories whose tests run under coverage, but for what is slow: it doubles their time, and
+the others kill, measure, or start one command after the other."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what runs without coverage."""
+    directory = item.path.relative_to(ROOT / "tests").parts[0]
+    if directory not in COVERED or item.get_closest_marker("slow"):
+        item.add_marker("uncovered")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse to test generated code that does not belong to the protos beside it."""
     if hasattr(config, "workerinput"):

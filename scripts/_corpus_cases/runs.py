@@ -233,6 +233,7 @@ BLOCKERS: Final = (
     "BUDGET",
     "SUCCEEDED",
     "NOT_REQUESTED",
+    "PARTITION",
 )
 BLOCKER: Final[Json] = {
     "kind": "BLOCKER_KIND_POOL",

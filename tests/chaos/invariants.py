@@ -38,8 +38,8 @@ class Tally:
         attempts: How often a task was given to a worker.
         events: The length of the history.
         tables: How many current tables were read to their last row.
-        overtaken: How many of them are newer than what is recorded as current: two runs made the
-            same partition at once, or a worker published, died, and its run was cancelled.
+        overtaken: How many of them are newer than what is recorded as current: a worker published,
+            died, and its run was cancelled.
     """
 
     runs: Counter[RunState]
@@ -281,7 +281,8 @@ def _table_is_whole(path: Path, current: Materialization, tokens: _Tokens) -> bo
         assert rows == made[token].row_count, (
             f"{path} has {rows} rows, recorded are {made[token].row_count}"
         )
-    return made.get(token) == current
+        assert made[token] == current, f"{path} is not what is recorded as current"
+    return token in made
 
 
 def _tables_are_whole(history: History, data_root: Path, leftovers: bool) -> tuple[int, int]:

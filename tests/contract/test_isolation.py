@@ -447,8 +447,10 @@ def test_what_others_log_does_not_show_in_ones_own_cursors(tmp_path: Path) -> No
         owner = Caller(world.admin.url, tenant_id=tenant)
         worker = ScriptedWorker(owner, lambda _: None)
         async with at_work(worker):
+            await owner.deploy([asset("lines.printed")])
             run = (await owner.create_run("*")).run
             await worker.until(lambda: bool(worker.dispatches))
+            assert worker.dispatches[0].run_id == run.run_id
             task_id = worker.dispatches[0].lease.task_id
             for number in range(lines):
                 line = LogLine(number=number + 1, stream=LogStream.LOG, text="x")

@@ -48,6 +48,8 @@ from servo.types.runs import RunState
 from servo.types.sessions import OpenSessionRequest
 from tls_kit import Authority
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 INFO = GetServerInfoResponse(servo_version="1", ready=True)
 BEGUN = WatchRunResponse(

@@ -414,6 +414,7 @@ async def test_a_known_key_keeps_its_id_and_a_renamed_asset_its_history(path: Pa
         assert [change.kind for change in diff.changes] == [AssetChangeKind.RENAMED]
 
 
+@pytest.mark.slow
 @sync
 async def test_a_manifest_of_50_000_assets_is_deployed_in_messages_of_stock_size(
     path: Path,

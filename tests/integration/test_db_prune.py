@@ -35,6 +35,8 @@ from servo.types.requests import (
 )
 from servo.types.runs import RunState
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = max(20, settings.default.max_examples // 4)
 
 deploys = st.tuples(st.just("deploy"), st.integers(0, len(DEPLOYMENTS) - 1))

@@ -41,6 +41,8 @@ from servo.types.pools import SetPoolRequest
 from servo.types.requests import UpdateRunRequest, WatchEventsRequest, WatchRunRequest
 from servo.types.runs import RunState
 
+pytestmark = pytest.mark.slow
+
 CHAIN = [asset("raw.a"), asset("raw.b", "raw.a")]
 SCHEMES = ("grpc", "http")
 PAGE = 1000

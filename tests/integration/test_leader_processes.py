@@ -24,6 +24,8 @@ from servo.types.events import Event, RunStateChanged, TaskStateChanged
 from servo.types.runs import RunState, TaskState
 from servo.worker import Worker, WorkerConfig
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 FAILOVER_SECONDS: Final = 10.0
 MODULE: Final = "code_of_the_moved_work"

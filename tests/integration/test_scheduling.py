@@ -18,7 +18,13 @@ from hypothesis import strategies as st
 from plane_kit import Caller, ScriptedWorker, asset, at_work, plane, succeed, sync
 from servo._wire import methods
 from servo.errors import NotFoundError
-from servo.types import AssetKey, ExecutionPolicy
+from servo.types import (
+    AssetKey,
+    ExecutionPolicy,
+    PartitionKey,
+    PartitionStrategy,
+    StaticDimension,
+)
 from servo.types.blockers import Blocker, BlockerKind, ExplainRequest
 from servo.types.events import PoolChanged, TaskSpent
 from servo.types.pools import ListPoolsRequest, Pool, SetPoolRequest
@@ -141,11 +147,11 @@ async def test_pools_and_what_holds_them_survive_a_restart(tmp: Path) -> None:
 @sync
 async def test_a_run_has_no_more_tasks_under_way_than_it_was_allowed(tmp: Path) -> None:
     async with plane(tmp) as (_, caller):
-        await caller.deploy([asset(f"raw.a{n}") for n in range(5)])
+        await caller.deploy([asset("raw.b"), *(asset(f"raw.a{n}") for n in range(5))])
         worker = ScriptedWorker(caller, hold, credit=9)
         async with at_work(worker):
-            run = (await caller.create_run("*", max_parallelism=2)).run
-            other = (await caller.create_run("raw.a0")).run
+            run = (await caller.create_run("raw.a*", max_parallelism=2)).run
+            other = (await caller.create_run("raw.b")).run
             await worker.until(lambda: len(worker.dispatches) == 3)
             waiting = await in_state(caller, run.run_id, TaskState.READY)
             assert {task.waiting for task in waiting} == {f"waiting for run {run.run_id} 2/2"}
@@ -399,9 +405,9 @@ class Stuck:
     async def start(self, *more: str, **options: Any) -> None:
         self.run = (await self.caller.create_run(*self.names, *more, **options)).run
 
-    async def occupy(self, name: str) -> TaskDispatch:
+    async def occupy(self, name: str, **options: Any) -> TaskDispatch:
         """Have another run's task executed."""
-        await self.caller.create_run(name)
+        await self.caller.create_run(name, **options)
         await self.worker.until(lambda: len(self.worker.dispatches) == 1)
         return self.worker.dispatches[0]
 
@@ -441,6 +447,13 @@ async def with_full_pool(stuck: Stuck, stack: AsyncExitStack) -> Remove:
 
 
 async def with_full_asset(stuck: Stuck, stack: AsyncExitStack) -> Remove:
+    await stuck.connect(stack)
+    other = await stuck.occupy(stuck.names[0], partitions=PartitionKey({"part": "other"}))
+    await stuck.start(partitions=PartitionKey({"part": "mine"}))
+    return partial(stuck.end, other)
+
+
+async def with_busy_partition(stuck: Stuck, stack: AsyncExitStack) -> Remove:
     await stuck.connect(stack)
     other = await stuck.occupy(stuck.names[0])
     await stuck.start()
@@ -484,6 +497,7 @@ SITUATIONS = {
     BlockerKind.WORKERS_BUSY: (with_busy_worker, "worker"),
     BlockerKind.POOL: (with_full_pool, "pool"),
     BlockerKind.ASSET_LIMIT: (with_full_asset, "asset"),
+    BlockerKind.PARTITION: (with_busy_partition, "task"),
     BlockerKind.RUN_LIMIT: (with_full_run, "run"),
     BlockerKind.PAUSED: (held, "run"),
     BlockerKind.CODE_VERSION: (without_its_code, "code_version"),
@@ -517,8 +531,11 @@ async def explained(
         retry_delay_seconds=1,
     )
     names = [f"raw.a{number}" for number in range(depth + 1)]
-    chain = [asset(names[0], execution=limits)]
-    chain += [asset(name, before) for before, name in pairwise(names)]
+    # Two runs that make one partition keep each other up whatever the limit of the asset is.
+    parts = [StaticDimension("part", ["mine", "other"])] if kind is BlockerKind.ASSET_LIMIT else []
+    whole = PartitionStrategy(parts)
+    chain = [asset(names[0], execution=limits, partitioning=whole)]
+    chain += [asset(name, before, partitioning=whole) for before, name in pairwise(names)]
     await caller.deploy(
         [
             *chain,

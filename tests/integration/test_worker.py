@@ -40,6 +40,8 @@ from servo.types.sessions import (
 from servo.worker import Worker, WorkerConfig
 from worker_kit import SOURCE, Lab, gone
 
+pytestmark = pytest.mark.slow
+
 CODE = """
 import asyncio, ctypes, logging, os, signal, subprocess, sys, threading, time
 from servo import Err, asset

@@ -32,6 +32,8 @@ from servo.worker.pool import Pool
 from servo.worker.runner_process import RunnerCommand
 from worker_kit import SOURCE, Lab, gone, is_alive
 
+pytestmark = pytest.mark.slow
+
 CODE = """
 import ctypes, os, signal, subprocess, sys, time
 from pathlib import Path

@@ -23,6 +23,8 @@ from servo.types.runs import RunState
 from servo.worker.log_buffer import ATTEMPT_BYTES
 from worker_kit import SOURCE
 
+pytestmark = pytest.mark.slow
+
 LINES = 2_000_000
 LINE = (
     "a line of output, as long as those of a library in which somebody has left debugging on: x=1"

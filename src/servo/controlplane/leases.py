@@ -15,7 +15,7 @@ class Resource(NamedTuple):
     """Something of which there is a limited number of slots.
 
     Attributes:
-        kind: ``pool``, ``asset``, ``run`` or ``tenant``.
+        kind: ``partition``, ``pool``, ``asset``, ``run`` or ``tenant``.
         name: Which one.
     """
 

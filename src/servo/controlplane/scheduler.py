@@ -1,9 +1,10 @@
 """Which ready task goes next, to which worker, and what the others wait for.
 
-A task that something keeps waits at the first thing that does: a pool, the limit of its asset, of
-its run or of its tenant, a worker with the right code. When that thing has room, the task whose
-turn it is is looked at again, and when that one goes elsewhere, the next; so nobody is forgotten,
-and giving out a task takes the same time however many wait.
+A task that something keeps waits at the first thing that does: another run that makes the same
+partition, a pool, the limit of its asset, of its run or of its tenant, a worker with the right
+code. When that thing has room, the task whose turn it is is looked at again, and when that one goes
+elsewhere, the next; so nobody is forgotten, and giving out a task takes the same time however many
+wait.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 
 from servo.controlplane.active import ActiveRun
 from servo.controlplane.leases import HeldLease, Leases, Resource
+from servo.controlplane.machine import task_label
 from servo.controlplane.sessions import WorkerSession
 from servo.controlplane.shares import Shares
 from servo.controlplane.waiting import Waiting, WaitingTasks, priority_of
@@ -23,6 +25,7 @@ from servo.types.runs import TaskState
 PAUSED: Final = "paused"
 CODE_VERSION: Final = "code_version"
 WORKER: Final = "worker"
+PARTITION: Final = "partition"
 POOL: Final = "pool"
 ASSET: Final = "asset"
 RUN: Final = "run"
@@ -195,7 +198,11 @@ class Scheduler:
     def slots(self, active: ActiveRun, task: Task) -> dict[Resource, int]:
         """Return the slots that an attempt takes, by resource."""
         policy = active.policy(task)
-        taken = {Resource(POOL, name): slots for name, slots in policy.pools.items()}
+        # Two runs that make a partition at once could publish in one order and be recorded in the
+        # other: they take turns.
+        taken = {Resource(PARTITION, task_label(task)): 1}
+        for name, slots in policy.pools.items():
+            taken[Resource(POOL, name)] = slots
         if policy.max_parallelism:
             taken[Resource(ASSET, str(task.asset_key))] = 1
         if active.machine.run.max_parallelism:
@@ -204,6 +211,8 @@ class Scheduler:
 
     def capacity(self, resource: Resource, active: ActiveRun, task: Task) -> int | None:
         """Return how many slots a resource has; `None` for no limit."""
+        if resource.kind == PARTITION:
+            return 1
         if resource.kind == POOL:
             return self.pools.get(resource.name)
         if resource.kind == ASSET:

@@ -20,6 +20,7 @@ from servo.controlplane import health, listener
 from servo.controlplane.forward import Front, Relay
 from servo.controlplane.keys import KeyRing
 from servo.controlplane.limits import MAX_REQUEST_BYTES, RateLimit
+from servo.controlplane.pace import WatchLimits
 from servo.controlplane.reflection import Reflection
 from servo.controlplane.store import address
 from servo.controlplane.store.store import Store
@@ -58,6 +59,7 @@ class ControlPlaneConfig:
         cors_origins: Origins whose pages browsers let call over HTTP.
         lease_length: How long a lease lasts without a heartbeat.
         cancel_grace: How long a cancelled attempt may take to end by itself.
+        watch_limits: How slow those who watch may be.
         max_tasks_per_tenant: Attempts that one tenant may have under way; 0 for no limit.
         max_tasks: Attempts that all tenants may have under way together, shared fairly; 0 for no
             limit.
@@ -76,6 +78,7 @@ class ControlPlaneConfig:
     cors_origins: tuple[str, ...] = ()
     lease_length: timedelta = timedelta(seconds=30)
     cancel_grace: timedelta = timedelta(seconds=10)
+    watch_limits: WatchLimits = WatchLimits()
     max_tasks_per_tenant: int = 0
     max_tasks: int = 0
 

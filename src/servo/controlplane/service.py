@@ -34,8 +34,6 @@ from servo.types.sessions import (
 CAPABILITIES = ("cancel", "logs", "metrics", "progress")
 """What the control plane can do beyond giving out tasks."""
 
-_WATCH_LIMITS = WatchLimits()
-
 
 class Service(Deployments, Runs, Events, Assets, Logs, Pools, Access):
     """Every RPC of the contract: those of seven nouns, the server's own and the workers'.
@@ -46,9 +44,7 @@ class Service(Deployments, Runs, Events, Assets, Logs, Pools, Access):
         watch_limits: How slow those who watch may be.
     """
 
-    def __init__(
-        self, plane: Plane, keys: KeyRing, watch_limits: WatchLimits = _WATCH_LIMITS
-    ) -> None:
+    def __init__(self, plane: Plane, keys: KeyRing, watch_limits: WatchLimits) -> None:
         Events.__init__(self, plane, watch_limits)
         Access.__init__(self, keys)
 

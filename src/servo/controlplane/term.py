@@ -58,7 +58,7 @@ class Term:
             limiter=None if config.rate_limit is None else Limiter(config.rate_limit),
             tokens=tokens,
         )
-        endpoints = Endpoints(Service(self.plane, self.keys), gate)
+        endpoints = Endpoints(Service(self.plane, self.keys, config.watch_limits), gate)
         self.router = Router(endpoints)
         self.app = HttpApp(
             endpoints,

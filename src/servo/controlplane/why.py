@@ -14,7 +14,7 @@ from servo.controlplane.active import ActiveRun
 from servo.controlplane.leases import Resource
 from servo.controlplane.machine import RunMachine, label, task_label
 from servo.controlplane.plane import run_not_found
-from servo.controlplane.scheduler import ASSET, CODE_VERSION, PAUSED, POOL, RUN, TENANT
+from servo.controlplane.scheduler import ASSET, CODE_VERSION, PARTITION, PAUSED, POOL, RUN, TENANT
 from servo.controlplane.workspace import Workspace
 from servo.types.blockers import Blocker, BlockerKind, ExplainRequest, ExplainResponse
 from servo.types.keys import AssetKey
@@ -352,6 +352,8 @@ def _resource(workspace: Workspace, active: ActiveRun, index: int, resource: Res
             message=f"waiting for tenant {name}'s share of the control plane",
             remedy="wait: as many tasks are under way as the control plane allows",
         )
+    if resource.kind == PARTITION:
+        return _other_run(workspace, resource)
     if resource.kind in _LIMITED:
         kind, words, remedy = _LIMITED[resource.kind]
         task = active.machine.tasks[index]
@@ -387,6 +389,27 @@ def _resource(workspace: Workspace, active: ActiveRun, index: int, resource: Res
         else "waiting for the worker, which is busy",
         remedy="start another worker, or give one more slots: servo worker --slots N",
         details={"workers": str(workers), "leases": str(len(workspace.leases))},
+    )
+
+
+def _other_run(workspace: Workspace, partition: Resource) -> Blocker:
+    for task_id in workspace.leases.holders(partition):
+        known = workspace.find_task(task_id)
+        if known is not None:
+            run_id = known[0].run_id
+            return Blocker(
+                kind=_K.PARTITION,
+                subject="task",
+                subject_id=task_id,
+                message=f"waiting for run {run_id}, which is making {partition.name}",
+                remedy=f"wait, or servo cancel {run_id}",
+                details={"run_id": run_id},
+            )
+    return Blocker(
+        kind=_K.PARTITION,
+        subject="asset",
+        subject_id=partition.name,
+        message=f"waiting for its turn to make {partition.name}",
     )
 
 

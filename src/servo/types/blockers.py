@@ -32,6 +32,7 @@ class BlockerKind(StrEnum):
     BUDGET = "budget"
     SUCCEEDED = "succeeded"
     NOT_REQUESTED = "not_requested"
+    PARTITION = "partition"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

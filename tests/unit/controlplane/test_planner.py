@@ -253,6 +253,7 @@ def test_an_unknown_asset_is_refused_with_a_suggestion() -> None:
         make(FLIGHTS, "x.*")
 
 
+@pytest.mark.slow
 def test_a_chain_of_100_000_assets_is_planned_without_recursion() -> None:
     assets = [asset("chain.a0")]
     assets += [asset(f"chain.a{n}", reads={f"chain.a{n - 1}": IDENTITY}) for n in range(1, 100_000)]

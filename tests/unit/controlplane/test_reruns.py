@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +68,7 @@ def test_what_did_not_succeed_can_always_be_repeated_in_order(
         assert all(order.index(upstream) < position for upstream in waits)
 
 
+@pytest.mark.slow
 @given(outcomes(), st.data())
 def test_a_selection_repeats_what_it_has_in_common_with_the_run(
     found: tuple[Catalog, set[AssetKey], set[AssetKey]], data: st.DataObject

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, NamedTuple
 
 import pytest
@@ -58,6 +60,7 @@ class World:
         self.news = 0
         self.runs: dict[str, ActiveRun] = {}
         self.started: list[str] = []
+        self._partitions = count(100)
         self.scheduler = Scheduler(
             tenant_id, self.leases, self.sessions, shares or Shares(), self._hear
         )
@@ -65,20 +68,26 @@ class World:
     def _hear(self) -> None:
         self.news += 1
 
-    def add_run(self, *names: str, **options: Any) -> ActiveRun:
+    def add_run(
+        self, *names: str, partitions: Sequence[int] | None = None, **options: Any
+    ) -> ActiveRun:
+        """Start a run that makes a partition of each asset; by default one that no other makes."""
         keys = sorted({AssetKey("raw", name) for name in names})
+        if partitions is None:
+            partitions = [next(self._partitions) for _ in names]
+        made = [PartitionKey({"n": number}) for number in partitions]
         tasks = [
             Task(
                 task_id=TaskId.generate(),
                 index=index,
                 asset_key=AssetKey("raw", name),
-                partition_key=PartitionKey(),
+                partition_key=made[index],
                 state=TaskState.BLOCKED,
             )
             for index, name in enumerate(names)
         ]
         planned = [
-            PlannedTask(asset=keys.index(task.asset_key), partition_key=PartitionKey())
+            PlannedTask(asset=keys.index(task.asset_key), partition_key=task.partition_key)
             for task in tasks
         ]
         run = Run(run_id=RunId.generate(), state=RunState.PENDING, **options)
@@ -199,14 +208,25 @@ class Scheduling(RuleBasedStateMachine):
 
     @rule(
         target=runs,
-        names=st.lists(st.sampled_from(sorted(POLICIES)), min_size=1, max_size=8),
+        made=st.lists(
+            st.tuples(st.sampled_from(sorted(POLICIES)), st.integers(0, 4)),
+            min_size=1,
+            max_size=8,
+            unique=True,
+        ),
         priority=st.integers(-1, 1),
         max_parallelism=st.sampled_from([0, 0, 1, 2]),
         version=st.sampled_from(["", "", "v1", "v2"]),
     )
-    def add_run(self, names: list[str], priority: int, max_parallelism: int, version: str) -> Any:
+    def add_run(
+        self, made: list[tuple[str, int]], priority: int, max_parallelism: int, version: str
+    ) -> Any:
         return self.world.add_run(
-            *names, priority=priority, max_parallelism=max_parallelism, code_version_id=version
+            *(name for name, _ in made),
+            partitions=[partition for _, partition in made],
+            priority=priority,
+            max_parallelism=max_parallelism,
+            code_version_id=version,
         )
 
     @rule(target=workers, version=st.sampled_from(["", "v1", "v2"]), credit=st.integers(0, 3))
@@ -257,7 +277,7 @@ class Scheduling(RuleBasedStateMachine):
         for active, index in waiting:
             resource = world.scheduler.missing(active, index)
             assert resource is not None, "it could start, and did not"
-            if resource.kind not in {"pool", "asset", "run"} or nobody_is_free:
+            if resource.kind not in {"partition", "pool", "asset", "run"} or nobody_is_free:
                 continue
             mine = claim(world, active, index, resource)
             before = [
@@ -306,6 +326,17 @@ def test_the_greater_priority_goes_first_and_runs_of_one_priority_take_turns() -
     assert names_of(world, given)[0] == "urgent"
     assert [active is many for active, _ in given[1:]] == [True, False, True, True]
     assert one.machine.indices(TaskState.READY) == []
+
+
+def test_two_runs_that_make_one_partition_take_turns() -> None:
+    world = World()
+    first = world.add_run("plain", partitions=[1])
+    second = world.add_run("plain", "plain", partitions=[1, 2])
+    world.connect(credit=9)
+    assert world.dispatch() == [(first, 0), (second, 1)]
+    assert world.scheduler.missing(second, 0) == Resource("partition", "raw.plain[n=1]")
+    world.finish(first, 0)
+    assert world.dispatch() == [(second, 0)]
 
 
 def test_a_task_that_wants_more_than_the_pool_has_takes_all_of_it() -> None:

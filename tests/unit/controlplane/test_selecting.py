@@ -192,6 +192,7 @@ class Model:
         return chosen or None
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_selections_agree_with_the_model_in_any_order(data: st.DataObject) -> None:
     assets = data.draw(graphs())
@@ -206,6 +207,7 @@ def test_selections_agree_with_the_model_in_any_order(data: st.DataObject) -> No
             assert found == expected
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_selections_obey_the_laws_of_sets(data: st.DataObject) -> None:
     assets = data.draw(graphs())
@@ -229,6 +231,7 @@ def test_selections_obey_the_laws_of_sets(data: st.DataObject) -> None:
     assert meant(f"({one})+2") == meant(f"(({one})+1)+1")
 
 
+@pytest.mark.slow
 def test_a_chain_of_100_000_assets_is_selected_without_recursion() -> None:
     assets = (
         asset("chain.a0"),

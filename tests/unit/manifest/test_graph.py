@@ -208,6 +208,7 @@ def test_thousands_of_problems_are_counted_and_not_all_printed() -> None:
     assert "and 2950 more" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_chain_of_a_hundred_thousand_assets_is_validated_in_seconds() -> None:
     chain = [_asset("a.x0"), *(_asset(f"a.x{i}", f"a.x{i - 1}") for i in range(1, 100_000))]
     began = time.perf_counter()

@@ -193,6 +193,7 @@ def test_a_day_starts_at_the_first_instant_of_its_date(day: str, zone: str, star
     assert calendar.day_start(date.fromisoformat(day), zone).isoformat() == start
 
 
+@pytest.mark.slow
 def test_days_follow_each_other_over_every_change_of_clocks() -> None:
     """Every zone, every day on which its offset changed between 1970 and 2037."""
     for name in sorted(available_timezones()):

@@ -114,6 +114,7 @@ def test_a_manifest_is_read_back_from_its_text() -> None:
     assert from_json(ManifestContents, text) == CONTENTS
 
 
+@pytest.mark.slow
 @given(st.lists(strategies.asset_definitions(), max_size=3))
 def test_a_chunk_is_read_back_as_the_same_assets(assets: list[AssetDefinition]) -> None:
     data = encode_chunk(assets)
@@ -142,6 +143,7 @@ def test_a_chunk_that_cannot_be_sent_is_refused() -> None:
         encode_chunk([replace(ASSET, description="\ud800")])
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.lists(strategies.asset_definitions(), max_size=5), st.integers(0, 5))
 def test_the_chunks_of_a_manifest_have_its_fingerprint(

@@ -224,6 +224,8 @@ class _BlockerKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BlockerKi
     """It succeeded: nothing is to be done."""
     BLOCKER_KIND_NOT_REQUESTED: _BlockerKind.ValueType  # 17
     """No run has been asked for."""
+    BLOCKER_KIND_PARTITION: _BlockerKind.ValueType  # 18
+    """Another run is making the same partition."""
 
 class BlockerKind(_BlockerKind, metaclass=_BlockerKindEnumTypeWrapper):
     """What keeps something from happening."""
@@ -264,6 +266,8 @@ BLOCKER_KIND_SUCCEEDED: BlockerKind.ValueType  # 16
 """It succeeded: nothing is to be done."""
 BLOCKER_KIND_NOT_REQUESTED: BlockerKind.ValueType  # 17
 """No run has been asked for."""
+BLOCKER_KIND_PARTITION: BlockerKind.ValueType  # 18
+"""Another run is making the same partition."""
 Global___BlockerKind: _TypeAlias = BlockerKind  # noqa: Y015
 
 @_typing.final
