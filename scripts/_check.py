@@ -19,8 +19,6 @@ BIN = Path(sys.executable).parent
 PYTHON = sys.executable
 PYTEST = (PYTHON, "-m", "pytest", "-q", "--durations=5", "-p", "no:cacheprovider")
 
-CORES = os.cpu_count() or 2
-
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -65,7 +63,8 @@ GATES = (
         (
             *PYTEST,
             "-n",
-            str(CORES + 1),
+            # Some wait for other processes.
+            str((os.cpu_count() or 1) + 1),
             "-m",
             "not uncovered",
             "--cov",
@@ -75,8 +74,7 @@ GATES = (
     ),
     Gate(
         "system",
-        # They wait for other processes half of the time.
-        (*PYTEST, "-n", str(2 * CORES), "-m", "uncovered and not wheel and not matrix"),
+        (*PYTEST, "-n", "auto", "-m", "uncovered and not wheel and not matrix"),
         "commands, contract, documents and models, and that runs survive whatever dies",
     ),
     Gate(
@@ -84,11 +82,10 @@ GATES = (
         (PYTHON, "scripts/_prove_proto_break.py"),
         "no edit of the contract goes unnoticed",
     ),
-    Gate("wheel", (*PYTEST, "-m", "wheel"), "the distributions work outside this tree"),
     Gate(
-        "matrix",
-        (*PYTEST, "-m", "matrix"),
-        "the wheel works with the oldest and newest dependencies, on every Python found",
+        "distributions",
+        (*PYTEST, "-n", "auto", "--dist", "loadfile", "-m", "wheel or matrix"),
+        "they work outside this tree, with the oldest and newest dependencies, on every Python",
     ),
     Gate(
         "release",

@@ -111,4 +111,4 @@ def test_check_refuses_a_gate_that_it_does_not_have(capsys: pytest.CaptureFixtur
 
 def test_generated_code_is_checked_before_the_tests_run() -> None:
     names = [gate.name for gate in GATES]
-    assert names.index("generated") < names.index("tests") < names.index("wheel")
+    assert names.index("generated") < names.index("tests") < names.index("distributions")

@@ -314,7 +314,7 @@ class Scheduling(RuleBasedStateMachine):
 
 
 Scheduling.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-TestScheduling = Scheduling.TestCase
+TestScheduling = pytest.mark.slow(Scheduling.TestCase)
 
 
 def test_the_greater_priority_goes_first_and_runs_of_one_priority_take_turns() -> None:

@@ -76,7 +76,7 @@ class ListAssetsRequest(_message.Message):
     """Where to go on, from the last response."""
     @_builtins.property
     def selection(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Asset keys or globs; empty for all."""
+        """Selections, as a run has them; empty for all."""
 
     def __init__(
         self,

@@ -80,7 +80,7 @@ class Schedule(_message.Message):
     """The IANA time zone of the expression."""
     @_builtins.property
     def selection(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Asset keys or globs that are run."""
+        """Selections of what is run."""
 
     def __init__(
         self,
