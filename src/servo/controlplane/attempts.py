@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from servo import errors
+from servo.controlplane import budgets
 from servo.controlplane import machine as machines
 from servo.controlplane.active import ActiveRun
 from servo.controlplane.dispatching import task_dispatch
@@ -28,7 +29,7 @@ from servo.types.ids import MaterializationId
 from servo.types.logs import LogBatch
 from servo.types.reasons import FailureReason
 from servo.types.records import Failure, Materialization, Task
-from servo.types.runs import FailureCategory, RunState, TaskState
+from servo.types.runs import RunState, TaskState
 from servo.types.sessions import (
     AttemptCancelled,
     AttemptFinished,
@@ -115,7 +116,7 @@ class Attempts:
         """Give ready tasks to workers that have credit."""
         while candidate := self._scheduler.next():
             active, index = candidate.active, candidate.index
-            refusal = _budget_failure(active, active.machine.tasks[index])
+            refusal = budgets.refusal(active, active.machine.tasks[index])
             if refusal is None:
                 self._give(active, index, candidate.session, candidate.slots)
             else:
@@ -372,7 +373,7 @@ class Attempts:
         if held is not None and held.overdrawn:
             return [
                 *run_machine.started(index, now),
-                *run_machine.failed(index, budget_failure(held.overdrawn), policy, now),
+                *run_machine.failed(index, budgets.failure(held.overdrawn), policy, now),
             ]
         return run_machine.lost(index, policy, now)
 
@@ -417,14 +418,9 @@ class Attempts:
         task = active.machine.tasks[index]
         total = amounts.greatest(task.spent, amounts.add(task.spent_before, spent))
         self._record(active, active.machine.spent(index, total), utc_now())
-        run = active.machine.run
-        unit = amounts.overdrawn(run.spent, run.budget)
-        if unit:
+        overdrawn = budgets.overdrawn(active.machine.run)
+        if overdrawn:
             # Each attempt knew what was left when it began, not what the others spend.
-            overdrawn = (
-                f"run {run.run_id} has spent {run.spent[unit]} of its budget of "
-                f"{run.budget[unit]} {unit}"
-            )
             self.cancel(active, overdrawn, overdrawn=overdrawn)
 
     def _log(self, session: WorkerSession, message: LogBatch) -> None:
@@ -471,33 +467,3 @@ class Attempts:
 def utc_now() -> datetime:
     """Return the time that is written down; what ends or begins by itself is measured otherwise."""
     return datetime.now(UTC)
-
-
-def budget_failure(message: str) -> Failure:
-    """Return how a task fails whose budget is spent."""
-    return Failure(
-        category=FailureCategory.CONFIGURATION,
-        message=message,
-        retryable=False,
-        reason=FailureReason.BUDGET,
-        error_type="BudgetExhaustedError",
-    )
-
-
-def _budget_failure(active: ActiveRun, task: Task) -> Failure | None:
-    """Return why a task may not begin another attempt, if its budget or its run's is spent."""
-    run = active.machine.run
-    budget = active.policy(task).budget
-    if not budget and not run.budget:
-        return None
-    for what, spent, limit in (
-        (f"run {run.run_id}", run.spent, run.budget),
-        (machines.task_label(task), task.spent, budget),
-    ):
-        unit = amounts.overdrawn(spent, limit)
-        if unit:
-            return budget_failure(
-                f"{what} has spent {spent[unit]} of its budget of {limit[unit]} {unit}; "
-                "nothing else of it starts"
-            )
-    return None

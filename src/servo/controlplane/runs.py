@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from servo import _wire, errors
-from servo.controlplane import asked, planner, reruns, why
+from servo.controlplane import asked, planner, reruns, standing, why
 from servo.controlplane.caller import Caller, page_number
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.mapping import Scope
@@ -199,12 +199,12 @@ def _with_standing(workspace: Workspace, run: Run) -> Run:
     if active is None or run.state.is_terminal:
         return run
     tasks = [
-        replace(task, waiting=why.waiting_for(workspace, active, task.index))
+        replace(task, waiting=standing.waiting_for(workspace, active, task.index))
         if task.state is TaskState.READY
         else task
         for task in run.tasks
     ]
-    reason = why.held_up(workspace, active) or run.reason
+    reason = standing.held_up(workspace, active) or run.reason
     return replace(run, tasks=tuple(tasks), reason=reason)
 
 

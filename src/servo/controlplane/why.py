@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from servo import errors
-from servo.controlplane.active import ActiveRun
-from servo.controlplane.leases import Resource
 from servo.controlplane.machine import RunMachine, label, task_label
 from servo.controlplane.plane import run_not_found
-from servo.controlplane.scheduler import ASSET, CODE_VERSION, PARTITION, PAUSED, POOL, RUN, TENANT
+from servo.controlplane.standing import Standing, standing_of
 from servo.controlplane.workspace import Workspace
 from servo.types.blockers import Blocker, BlockerKind, ExplainRequest, ExplainResponse
 from servo.types.keys import AssetKey
@@ -25,9 +23,6 @@ from servo.types.runs import TaskState
 _K = BlockerKind
 _LOOKED_THROUGH: Final = 20
 """How many of the newest ended runs are looked through for an asset."""
-
-_Standing = Callable[[int], Blocker]
-"""Answers what keeps a ready task, by its position."""
 
 _URGENCY: Final = (
     TaskState.FAILED,
@@ -64,31 +59,13 @@ async def explain(workspace: Workspace, request: ExplainRequest) -> ExplainRespo
     return ExplainResponse(chain=chain)
 
 
-def waiting_for(workspace: Workspace, active: ActiveRun, index: int) -> str:
-    """Return what a ready task waits for, in a few words; nothing for a task in another state."""
-    if active.machine.tasks[index].state is not TaskState.READY:
-        return ""
-    return _standing(workspace, active)(index).message
-
-
-def held_up(workspace: Workspace, active: ActiveRun) -> str:
-    """Return why nothing of a run can start at all, in a few words; nothing when something can."""
-    run = active.machine.run
-    if run.paused:
-        return f"held; `servo resume {run.run_id}` lets it go on"
-    version = run.code_version_id
-    if version and version not in _versions(workspace):
-        return f"CODE_VERSION_NOT_AVAILABLE: {_no_version(workspace, version)}"
-    return ""
-
-
 # -- where to begin -----------------------------------------------------------------------
 
 
-async def _find_run(workspace: Workspace, run_id: str) -> tuple[RunMachine, _Standing] | None:
+async def _find_run(workspace: Workspace, run_id: str) -> tuple[RunMachine, Standing] | None:
     active = workspace.active.get(run_id)
     if active is not None:
-        return active.machine, _standing(workspace, active)
+        return active.machine, standing_of(workspace, active)
     stored = await workspace.store.run_in_full(workspace.number, run_id)
     if stored is None:
         return None
@@ -99,7 +76,7 @@ async def _explain_task(workspace: Workspace, task_id: str) -> tuple[Blocker, ..
     known = workspace.find_task(task_id)
     if known is not None:
         active, index = known
-        return tuple(_chain(active.machine, index, _standing(workspace, active)))
+        return tuple(_chain(active.machine, index, standing_of(workspace, active)))
     # The ids of a run's tasks are minted with its own and right after it.
     for run in await workspace.store.runs(workspace.number, task_id, 1):
         found = await _find_run(workspace, run.run_id)
@@ -115,7 +92,7 @@ async def _explain_task(workspace: Workspace, task_id: str) -> tuple[Blocker, ..
     )
 
 
-def _explain_run(machine: RunMachine, standing: _Standing) -> tuple[Blocker, ...]:
+def _explain_run(machine: RunMachine, standing: Standing) -> tuple[Blocker, ...]:
     run = machine.run
     open_tasks = [task for task in machine.tasks if task.state is not TaskState.SUCCEEDED]
     if not open_tasks:
@@ -152,7 +129,7 @@ async def _explain_asset(
 
     for run_id in sorted(workspace.active, reverse=True):
         active = workspace.active[run_id]
-        chain = _asset_chain(active.machine, concerns, _standing(workspace, active))
+        chain = _asset_chain(active.machine, concerns, standing_of(workspace, active))
         if chain:
             return chain
     for run in await workspace.store.runs(workspace.number, "~", _LOOKED_THROUGH):
@@ -173,7 +150,7 @@ async def _explain_asset(
 
 
 def _asset_chain(
-    machine: RunMachine, concerns: Callable[[Task], bool], standing: _Standing
+    machine: RunMachine, concerns: Callable[[Task], bool], standing: Standing
 ) -> tuple[Blocker, ...]:
     tasks = [task for task in machine.tasks if concerns(task)]
     if not tasks:
@@ -186,7 +163,7 @@ def _asset_chain(
 # -- link by link -------------------------------------------------------------------------
 
 
-def _chain(machine: RunMachine, index: int, standing: _Standing) -> Iterator[Blocker]:
+def _chain(machine: RunMachine, index: int, standing: Standing) -> Iterator[Blocker]:
     """Follow what keeps a task, upstream by upstream, to where it ends."""
     while True:
         task = machine.tasks[index]
@@ -301,129 +278,3 @@ def _run_link(kind: BlockerKind, run: Run, message: str) -> Blocker:
 
 def _ended(index: int) -> Blocker:
     raise AssertionError(f"task {index} of a run that has ended is ready")
-
-
-# -- ready tasks --------------------------------------------------------------------------
-
-
-def _standing(workspace: Workspace, active: ActiveRun) -> _Standing:
-    def of(index: int) -> Blocker:
-        resource = workspace.scheduler.missing(active, index)
-        if resource is None:
-            task = active.machine.tasks[index]
-            return Blocker(
-                kind=_K.NONE,
-                subject="task",
-                subject_id=task.task_id,
-                message="about to be given to a worker",
-            )
-        return _resource(workspace, active, index, resource)
-
-    return of
-
-
-def _resource(workspace: Workspace, active: ActiveRun, index: int, resource: Resource) -> Blocker:
-    run_id, name = active.run_id, resource.name
-    if resource.kind == PAUSED:
-        return Blocker(
-            kind=_K.PAUSED,
-            subject="run",
-            subject_id=run_id,
-            message=f"run {run_id} is held",
-            remedy=f"servo resume {run_id}",
-        )
-    if resource.kind == CODE_VERSION:
-        return Blocker(
-            kind=_K.CODE_VERSION,
-            subject="code_version",
-            subject_id=name,
-            message=_no_version(workspace, name),
-            remedy=f"start a worker with that code: servo worker --code-version {name}",
-            details={
-                "code": "CODE_VERSION_NOT_AVAILABLE",
-                "announced": ", ".join(sorted(_versions(workspace))),
-            },
-        )
-    if resource.kind == TENANT:
-        return Blocker(
-            kind=_K.TENANT_LIMIT,
-            subject=TENANT,
-            subject_id=name,
-            message=f"waiting for tenant {name}'s share of the control plane",
-            remedy="wait: as many tasks are under way as the control plane allows",
-        )
-    if resource.kind == PARTITION:
-        return _other_run(workspace, resource)
-    if resource.kind in _LIMITED:
-        kind, words, remedy = _LIMITED[resource.kind]
-        task = active.machine.tasks[index]
-        used = workspace.leases.used(resource)
-        slots = workspace.scheduler.capacity(resource, active, task) or 0
-        return Blocker(
-            kind=kind,
-            subject=resource.kind,
-            subject_id=name,
-            message=f"waiting for {words.format(name)} {used}/{slots}",
-            remedy=remedy.format(name),
-            details={
-                "used": str(used),
-                "slots": str(slots),
-                "held_by": ", ".join(workspace.leases.holders(resource)[:10]),
-            },
-        )
-    workers = len(workspace.sessions)
-    if not workers:
-        return Blocker(
-            kind=_K.NO_WORKER,
-            subject="worker",
-            subject_id="",
-            message="no worker is connected",
-            remedy="servo worker",
-        )
-    return Blocker(
-        kind=_K.WORKERS_BUSY,
-        subject="worker",
-        subject_id="",
-        message=f"waiting for a worker: all {workers} are busy"
-        if workers > 1
-        else "waiting for the worker, which is busy",
-        remedy="start another worker, or give one more slots: servo worker --slots N",
-        details={"workers": str(workers), "leases": str(len(workspace.leases))},
-    )
-
-
-def _other_run(workspace: Workspace, partition: Resource) -> Blocker:
-    for task_id in workspace.leases.holders(partition):
-        known = workspace.find_task(task_id)
-        if known is not None:
-            run_id = known[0].run_id
-            return Blocker(
-                kind=_K.PARTITION,
-                subject="task",
-                subject_id=task_id,
-                message=f"waiting for run {run_id}, which is making {partition.name}",
-                remedy=f"wait, or servo cancel {run_id}",
-                details={"run_id": run_id},
-            )
-    return Blocker(
-        kind=_K.PARTITION,
-        subject="asset",
-        subject_id=partition.name,
-        message=f"waiting for its turn to make {partition.name}",
-    )
-
-
-_LIMITED: Final = {
-    POOL: (_K.POOL, "pool {}", "wait for a slot, or make it larger: servo pools set {} SLOTS"),
-    ASSET: (_K.ASSET_LIMIT, "asset {}", "wait, or raise max_parallelism of {} and deploy"),
-    RUN: (_K.RUN_LIMIT, "run {}", "wait: run {} was given that limit when it was asked for"),
-}
-
-
-def _versions(workspace: Workspace) -> set[str]:
-    return {session.code_version_id for session in workspace.sessions.values()} - {""}
-
-
-def _no_version(workspace: Workspace, version: str) -> str:
-    announced = ", ".join(sorted(_versions(workspace))) or "none"
-    return f"no worker announces code version {version!r} (announced: {announced})"
