@@ -23,7 +23,7 @@ SUMMARY: Final = "runs while the control plane is killed thousands of times; onl
 
 _STORM: Final = 500
 """Kills of one storm."""
-_QUICK: Final = 30
+_QUICK: Final = 12
 _KILLS_FOR_A_WORKER: Final = 25
 _SECONDS_A_KILL: Final = 10.0
 """Where a storm takes longer than that, it has stopped moving."""

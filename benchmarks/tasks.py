@@ -41,7 +41,7 @@ def measure(options: Options) -> Iterator[Measurement]:
     """Measure tasks."""
     compile_ahead()
     check_durability(options.folder)
-    chains = 10 if options.quick else 100
+    chains = 3 if options.quick else 100
     floor: list[float] = []
     with (
         postgres(options.folder) as url,

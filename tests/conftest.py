@@ -16,7 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # are the same every time, so that a red build can be repeated; elsewhere each run looks further.
 settings.register_profile("local", deadline=None)
 settings.register_profile(
-    "ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "ci",
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("thorough", deadline=None, max_examples=2_000)
 settings.load_profile("ci" if "CI" in os.environ else "local")

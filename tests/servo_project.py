@@ -18,6 +18,7 @@ from typing import Any
 import servo
 
 TIMEOUT = 90.0
+WITHOUT_PANDAS = Path(__file__).parent / "without_pandas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,8 @@ class ServoProject:
             for name, value in os.environ.items()
             if not name.startswith("SERVO_") and name not in ("CI", "NO_COLOR")
         }
-        ours = {"PYTHONPATH": str(Path(servo.__file__).parents[1]), "NO_COLOR": "1"}
+        source = str(Path(servo.__file__).parents[1])
+        ours = {"PYTHONPATH": f"{source}{os.pathsep}{WITHOUT_PANDAS}", "NO_COLOR": "1"}
         return inherited | ours | self.environ | more
 
     def on_terminal(self, *arguments: str) -> tuple[int, str]:

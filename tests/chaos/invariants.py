@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import psycopg
 import pyarrow.parquet as pq
 
 from servo import _wire
@@ -71,39 +72,50 @@ class History:
     current: dict[tuple[int, str, str], int] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, database: Path) -> History:
+    def read(cls, database: Path | str) -> History:
         """Read a database that no control plane has open."""
-        found = cls()
+        if isinstance(database, str):
+            with psycopg.connect(database) as server:
+                return cls._read(server)
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert db.execute("PRAGMA foreign_key_check").fetchall() == []
-            for workspace, sequence, record in db.execute(
-                "SELECT workspace, sequence, record FROM events ORDER BY workspace, sequence"
-            ):
-                event = _wire.decode(Event, record)
-                assert event.sequence == sequence
-                found.events[workspace].append(event)
-            for run_id, record in db.execute("SELECT run_id, record FROM runs"):
-                found.runs[run_id] = _wire.decode(Run, record)
-            for run_id, record in db.execute(
-                "SELECT run_id, record FROM tasks ORDER BY run_id, task_index"
-            ):
-                found.tasks[run_id].append(_wire.decode(Task, record))
-            for run_id, plan in db.execute("SELECT run_id, plan FROM run_plans"):
-                found.plans[run_id] = _wire.decode(Plan, plan)
-            for workspace, sequence, record in db.execute(
-                "SELECT workspace, sequence, record FROM materializations"
-            ):
-                found.made[workspace][sequence] = _wire.decode(Materialization, record)
-            for *key, sequence in db.execute(
-                "SELECT workspace, asset_id, partition_key, sequence FROM current_materializations"
-            ):
-                found.current[(key[0], key[1], key[2])] = sequence
+            return cls._read(db)
+
+    @classmethod
+    def _read(cls, db: Any) -> History:
+        found = cls()
+        for workspace, sequence, record in db.execute(
+            "SELECT workspace, sequence, record FROM events ORDER BY workspace, sequence"
+        ):
+            event = _wire.decode(Event, record)
+            assert event.sequence == sequence
+            found.events[workspace].append(event)
+        for run_id, record in db.execute("SELECT run_id, record FROM runs"):
+            found.runs[run_id] = _wire.decode(Run, record)
+        for run_id, record in db.execute(
+            "SELECT run_id, record FROM tasks ORDER BY run_id, task_index"
+        ):
+            found.tasks[run_id].append(_wire.decode(Task, record))
+        for run_id, plan in db.execute("SELECT run_id, plan FROM run_plans"):
+            found.plans[run_id] = _wire.decode(Plan, plan)
+        for workspace, sequence, record in db.execute(
+            "SELECT workspace, sequence, record FROM materializations"
+        ):
+            found.made[workspace][sequence] = _wire.decode(Materialization, record)
+        for *key, sequence in db.execute(
+            "SELECT workspace, asset_id, partition_key, sequence FROM current_materializations"
+        ):
+            found.current[(key[0], key[1], key[2])] = sequence
         return found
 
 
 def check(
-    database: Path, data_root: Path | None, *, accepted: Iterable[str], leftovers: bool = False
+    database: Path | str,
+    data_root: Path | None,
+    *,
+    accepted: Iterable[str],
+    leftovers: bool = False,
 ) -> Tally:
     """Look for anything that was lost, doubled, stuck or half done.
 

@@ -28,6 +28,7 @@ from typing import Any, Final
 import ulid  # noqa: F401  # with the first id
 import yoyo  # noqa: F401  # with the first migration
 
+import servo.controlplane.store.postgres
 import servo.controlplane.store.sqlite  # noqa: F401  # with the first start
 from servo import _wire
 from servo.config.logs import configure_logging
@@ -64,7 +65,7 @@ def _live(order: Order, lifeline: int) -> int:
     if order["death"] is not None:
         _plan(order["death"])
     config = ControlPlaneConfig(
-        database=Path(order["database"]),
+        database=order["database"] if "://" in order["database"] else Path(order["database"]),
         api_key=order["key"],
         listen=order["listen"],
         lease_length=timedelta(seconds=order["lease"]),

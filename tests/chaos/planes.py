@@ -20,6 +20,7 @@ from typing import Any, Final
 import servo
 from hostile_kit import free_port
 from plane_kit import KEY
+from servo_project import WITHOUT_PANDAS
 
 HERE: Final = Path(__file__).resolve().parent
 _PATIENCE: Final = 60.0
@@ -92,7 +93,7 @@ class Planes:
         grace: Seconds that a cancelled attempt may take.
         environ: Further variables of their processes.
         prefix: A command that is to start them.
-        database: The database, when it does not lie in the folder.
+        database: The database, when it does not lie in the folder: a file, or the URL of one.
     """
 
     folder: Path
@@ -100,7 +101,7 @@ class Planes:
     grace: float = 1.0
     environ: Mapping[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
-    database: Path = Path()
+    database: Path | str = Path()
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -217,7 +218,7 @@ class Planes:
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a process under test: nothing of this process's settings counts."""
     found = {name: value for name, value in os.environ.items() if not name.startswith("SERVO_")}
-    paths = [str(Path(servo.__file__).parents[1]), str(HERE.parent)]
+    paths = [str(Path(servo.__file__).parents[1]), str(HERE.parent), str(WITHOUT_PANDAS)]
     if "PYTHONPATH" in more:
         paths.insert(0, more["PYTHONPATH"])
     return found | dict(more) | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}

@@ -97,6 +97,7 @@ class Storm:
         workers: How many workers there are.
         worker_kills: How often one of them is killed, each time that they have done a little.
         lease: Seconds that a lease lasts.
+        database: Where the state is; by default a file in the folder.
     """
 
     folder: Path
@@ -107,6 +108,7 @@ class Storm:
     workers: int = 1
     worker_kills: int = 0
     lease: float = 30.0
+    database: Path | str = Path()
     _watched: dict[str, list[Event]] = field(default_factory=dict)
     _is_calm: bool = False
     _cancelled: int = 0
@@ -122,7 +124,7 @@ class Storm:
         project = self.folder / "project"
         workload = Workload.at_random(self._chance, graphs=8, most_tasks=8)
         workload.write(project)
-        self._planes = Planes(self.folder, lease=self.lease)
+        self._planes = Planes(self.folder, lease=self.lease, database=self.database)
         self._workers = Workers(project, self._planes.url)
         self._executions = project / EXECUTIONS
         try:

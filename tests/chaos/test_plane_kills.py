@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+import postgres_kit
 from chaos.planes import Death, Planes
 from chaos.site import site
 from chaos.storm import Storm
@@ -60,6 +61,19 @@ def test_runs_come_to_their_end_when_workers_are_killed_as_well(tmp_path: Path) 
     print(report.as_json())
     assert report.kills == 30
     assert report.worker_kills == 8
+    assert report.tally.runs[RunState.SUCCEEDED] >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_runs_come_to_their_end_on_postgresql_as_well(tmp_path: Path) -> None:
+    chance = random.Random(15)
+    # Which commit is the last one is known on SQLite only; here it is a matter of time.
+    deaths = [Death("starting", delay=chance.uniform(0.1, 1.2)) for _ in range(20)]
+    with postgres_kit.database() as url:
+        report = Storm(tmp_path, kills=20, seed=15, deaths=deaths, database=url).run()
+    print(report.as_json())
+    assert report.kills == 20
     assert report.tally.runs[RunState.SUCCEEDED] >= 1
 
 

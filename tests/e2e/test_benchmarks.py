@@ -55,8 +55,8 @@ def test_importing_servo_loads_few_modules_and_no_heavy_one(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_runs_survive_a_storm(tmp_path: Path) -> None:
     found = measured("chaos", tmp_path)
-    assert found["kills of the control plane, all survived"]["median"] == 30
-    assert found["runs that came to their end"]["median"] >= 4
+    assert found["kills of the control plane, all survived"]["median"] == 12
+    assert found["runs that came to their end"]["median"] >= 1
 
 
 def test_building_a_manifest_is_measured_beside_executing_its_files(tmp_path: Path) -> None:
@@ -71,11 +71,11 @@ def test_building_a_manifest_is_measured_beside_executing_its_files(tmp_path: Pa
 @pytest.mark.slow
 def test_tasks_are_run_durably_by_a_control_plane_and_a_worker(tmp_path: Path) -> None:
     found = measured("tasks", tmp_path)
-    few = found["100 tasks, durable, from CreateRun to the terminal event"]
+    few = found["30 tasks, durable, from CreateRun to the terminal event"]
     assert few["unit"] == "ms/task"
     assert few["median"] > 0
-    assert found["ten times the tasks: 1,000"]["beside"] == "100 tasks"
-    shared = found["PostgreSQL, 100 tasks, durable, from CreateRun to the terminal event"]
+    assert found["ten times the tasks: 300"]["beside"] == "30 tasks"
+    shared = found["PostgreSQL, 30 tasks, durable, from CreateRun to the terminal event"]
     assert shared["median"] > 0
     assert shared["limit"] == 3
 

@@ -17,7 +17,7 @@ _SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _is_length = re.compile(r"([1-9][0-9]{0,7})([smhd]?)", re.ASCII).fullmatch
 
 
-class _Seconds(click.ParamType[int]):
+class _Seconds(click.ParamType):  # type: ignore[type-arg]  # older clicks have it not generic
     """A length of time, in whole seconds."""
 
     name = "length of time"

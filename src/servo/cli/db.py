@@ -28,7 +28,7 @@ _database_option = click.option(
 )
 
 
-class _Age(click.ParamType[datetime]):
+class _Age(click.ParamType):  # type: ignore[type-arg]  # older clicks have it not generic
     """How long ago something was."""
 
     name = "age"

@@ -19,7 +19,7 @@ _tenant_option = click.option(
 )
 
 
-class _Expiry(click.ParamType[datetime | None]):
+class _Expiry(click.ParamType):  # type: ignore[type-arg]  # older clicks have it not generic
     """A length of time from now, a day, or ``never``."""
 
     name = "expiry"
