@@ -20,6 +20,7 @@ from markdown_blocks import (
     type_command,
 )
 from servo import Asset, get_registry
+from servo_project import WITHOUT_PANDAS
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,7 +72,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
     return kept | {
         "HOME": str(home),
         "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "src"),
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{WITHOUT_PANDAS}",
         "PYTHONUTF8": "1",
         "NO_COLOR": "1",
     }
