@@ -19,9 +19,6 @@ BIN = Path(sys.executable).parent
 PYTHON = sys.executable
 PYTEST = (PYTHON, "-m", "pytest", "-q", "--durations=5", "-p", "no:cacheprovider")
 
-WORKERS = str((os.cpu_count() or 1) + 1)
-"""One more than there are cores: some tests wait for other processes most of their time."""
-
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -66,7 +63,8 @@ GATES = (
         (
             *PYTEST,
             "-n",
-            WORKERS,
+            # Some wait for other processes.
+            str((os.cpu_count() or 1) + 1),
             "-m",
             "not uncovered",
             "--cov",
@@ -76,7 +74,7 @@ GATES = (
     ),
     Gate(
         "system",
-        (*PYTEST, "-n", WORKERS, "-m", "uncovered and not wheel and not matrix"),
+        (*PYTEST, "-n", "auto", "-m", "uncovered and not wheel and not matrix"),
         "commands, contract, documents and models, and that runs survive whatever dies",
     ),
     Gate(
