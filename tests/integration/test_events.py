@@ -399,8 +399,7 @@ async def test_the_watcher_of_a_run_that_takes_nothing_is_told_as_well(path: Pat
         batch.events.append((number, event))
     await store.write(batch)
     store.close()
-    async with small(path / "servo.db", WatchLimits(idle=1.0)) as served:
-        caller = Caller(served.urls["grpc"])
+    async with plane(path, watch_limits=WatchLimits(idle=1.0)) as (_, caller):
         call = caller.channel.unary_stream(_wire.methods.WATCH_RUN.path)(
             _wire.methods.WATCH_RUN.encode_request(WatchRunRequest(run_id=run_id)),
             metadata=caller.metadata,
@@ -412,4 +411,3 @@ async def test_the_watcher_of_a_run_that_takes_nothing_is_told_as_well(path: Pat
                 pass
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "go on after sequence" in (caught.value.details() or "")
-        await caller.channel.close()
