@@ -254,7 +254,7 @@ def test_the_newest_materialisation_of_each_partition_is_current(opened: Open) -
         first = PartitionKey({"number": 1}).to_canonical()
         assert await of_asset(before=LAST, partition_key=first) == [history[2], history[0]]
         assert await of_asset(before=LAST, partition_key=first, latest_only=True) == [history[2]]
-        current = await store.current_materializations(workspace, "A")
+        current = (await store.current_materializations(workspace, ["A"]))["A"]
         assert {key: each.materialization_id for key, each in current.items()} == {
             PartitionKey({"number": 1}): "M3",
             PartitionKey({"number": 2}): "M2",
@@ -464,7 +464,7 @@ def test_whatever_the_contract_can_say_both_stores_give_back(
         assert await store.workspace_events(workspace, 0, -1) == events
         found = await store.materializations(workspace, asset_id, before=LAST, limit=-1)
         assert found == [(n, each) for n, each in enumerate(made, 1)][::-1]
-        current = await store.current_materializations(workspace, asset_id)
+        current = (await store.current_materializations(workspace, [asset_id]))[asset_id]
         assert set(current) == {each.partition_key for each in made}
         assert await store.count_current_materializations(workspace, asset_id) == len(current)
 

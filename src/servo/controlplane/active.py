@@ -7,6 +7,7 @@ from dataclasses import replace
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.machine import RunMachine
 from servo.controlplane.mapping import Edge, Scope
+from servo.controlplane.materialized import Hold
 from servo.controlplane.waiting import Waiting
 from servo.types.assets import ExecutionPolicy
 from servo.types.keys import AssetKey
@@ -22,6 +23,7 @@ class ActiveRun:
         request: What was asked for.
         catalog: The assets of its deployment.
         scope: What is declared.
+        known: What it reads is known as long as this is held.
 
     Attributes:
         tokens: The fencing token of the last lease of each task; 0 before the first.
@@ -30,12 +32,18 @@ class ActiveRun:
     """
 
     def __init__(
-        self, machine: RunMachine, request: CreateRunRequest, catalog: Catalog, scope: Scope
+        self,
+        machine: RunMachine,
+        request: CreateRunRequest,
+        catalog: Catalog,
+        scope: Scope,
+        known: Hold,
     ) -> None:
         self.machine = machine
         self.request = request
         self.catalog = catalog
         self.scope = scope
+        self.known = known
         self.tokens = [0] * len(machine.tasks)
         self.last_sequence = machine.run.last_sequence
         self.waiting: dict[int, Waiting] = {}
@@ -64,11 +72,3 @@ class ActiveRun:
                 for dependency in asset.dependencies
             ]
         return found
-
-    def upstream_ids(self) -> set[str]:
-        """Return the ids of every asset that the plan's assets read."""
-        return {
-            self.catalog.asset_id(dependency.upstream_key)
-            for key in self.machine.plan.assets
-            for dependency in self.catalog.assets[key].dependencies
-        }

@@ -138,7 +138,7 @@ class Attempts:
         session.credit -= 1
         session.held.add(task.task_id)
         lease = Lease(task_id=task.task_id, attempt=task.attempt, token=token)
-        dispatch = task_dispatch(active, task, lease, self._ledger.materialized)
+        dispatch = task_dispatch(active, task, lease, self._ledger.materialized.of)
 
         def send() -> None:
             out = self._leases.get(task.task_id)
@@ -431,7 +431,7 @@ class Attempts:
         if known is not None:
             run_id = known[0].run_id
             batch.logs.append((run_id, message))
-            batch.after.append(partial(self._ledger.signals.announce, run_id))
+            batch.after.append(partial(self._ledger.signals.announce, (run_id,)))
         batch.after.append(lambda: session.send(LogReceipt(batches=received)))
         self._ledger.journal.kick()
 

@@ -20,6 +20,8 @@ from servo.types.requests import (
 )
 
 EVENTS_AT_ONCE: Final = 1000
+_NOTHING: Final = -1
+"""Comes before everything in a history, and is never in memory."""
 
 
 class Events:
@@ -47,17 +49,28 @@ class Events:
         run = await stored_run(workspace, request.run_id)
         pace = Pace(self.watch_limits)
         signal = workspace.signals.subscribe(run.run_id)
-        after = request.after_sequence
+        after, seen, has_ended = request.after_sequence, _NOTHING, False
         try:
             while not self.plane.is_stopping:
-                # The state before the events: what is committed between the two reads is then
-                # among the events, and a run that had ended has all of its events there.
-                has_ended = (await stored_run(workspace, run.run_id)).state.is_terminal
-                events = await workspace.store.events(run.run_id, after, EVENTS_AT_ONCE)
+                news = workspace.tail.after(seen, EVENTS_AT_ONCE)
+                if news is None:
+                    # What comes next was durable before its turn to be read here.
+                    newest = workspace.tail.newest
+                    # The state before the events: what is committed between the two reads is then
+                    # among the events, and a run that had ended has all of its events there.
+                    has_ended = (await stored_run(workspace, run.run_id)).state.is_terminal
+                    events = await workspace.store.events(run.run_id, after, EVENTS_AT_ONCE)
+                    is_behind = len(events) == EVENTS_AT_ONCE
+                    seen = _NOTHING if is_behind else newest
+                else:
+                    seen += len(news)
+                    is_behind = len(news) == EVENTS_AT_ONCE
+                    # Those after the newest one may have been read with the others.
+                    events = [e for e in news if e.run_id == run.run_id and e.sequence > after]
                 if events:
                     after = events[-1].sequence
                     yield WatchRunResponse(events=tuple(events))
-                if len(events) == EVENTS_AT_ONCE:
+                if is_behind:
                     pace.behind(after)
                     continue
                 if has_ended or any(map(_ends_run, events)):
@@ -103,9 +116,11 @@ class Events:
         signal = workspace.signals.subscribe_to_all()
         try:
             while not self.plane.is_stopping:
-                events = await workspace.store.workspace_events(
-                    workspace.number, after, EVENTS_AT_ONCE
-                )
+                events = workspace.tail.after(after, EVENTS_AT_ONCE)
+                if events is None:
+                    events = await workspace.store.workspace_events(
+                        workspace.number, after, EVENTS_AT_ONCE
+                    )
                 if events:
                     if after and events[0].sequence != after + 1:
                         raise _pruned(after, events[0].sequence)

@@ -6,8 +6,8 @@ together with the state after them; nobody hears of them before that is durable.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -15,13 +15,23 @@ from servo import errors
 from servo.controlplane.active import ActiveRun
 from servo.controlplane.journal import Journal
 from servo.controlplane.machine import Change
+from servo.controlplane.materialized import MaterializedAssets
 from servo.controlplane.signals import Signals
+from servo.controlplane.store.batch import Batch
 from servo.controlplane.store.store import Store
-from servo.controlplane.store.stored import CurrentMaterialization
+from servo.controlplane.tail import Tail
 from servo.types.events import Event, EventPayload, TaskSpent, TaskStateChanged
-from servo.types.partition_keys import PartitionKey
 from servo.types.records import Materialization
 from servo.types.runs import TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What the open batch says of one workspace."""
+
+    batch: Batch
+    events: list[Event] = field(default_factory=list)
+    made: list[Materialization] = field(default_factory=list)
 
 
 class Ledger:
@@ -35,6 +45,8 @@ class Ledger:
     Attributes:
         is_open: Whether the state in memory is the one on disk, so that it can be gone on from.
         signals: Wakes those who watch.
+        tail: The newest events, while somebody watches.
+        materialized: What there is to read.
     """
 
     def __init__(self, number: int, store: Store, journal: Journal) -> None:
@@ -42,23 +54,22 @@ class Ledger:
         self.store = store
         self.journal = journal
         self.signals = Signals()
+        self.tail = Tail()
+        self.materialized = MaterializedAssets(partial(store.current_materializations, number))
         self.is_open = False
         self._sequence = 0
-        self._materialized: dict[str, dict[PartitionKey, CurrentMaterialization]] = {}
-        # What was recorded of assets that were not read: kept until it is durable, or until who
-        # is reading them has it.
-        self._unread: dict[str, dict[PartitionKey, CurrentMaterialization]] = {}
-        self._being_read: Counter[str] = Counter()
+        self._news: _News | None = None
 
     async def open(self) -> None:
         """Read where the history ends."""
         self._sequence = await self.store.last_sequence(self.number)
-        self.forget_materializations()
+        self.tail.pass_over(self._sequence)
+        self.materialized.forget()
 
     def close(self) -> None:
         """Forget everything in memory; whoever watches looks again."""
         self.is_open = False
-        self.forget_materializations()
+        self.materialized.forget()
         self.signals.announce_all()
 
     # -- recording ------------------------------------------------------------------------
@@ -71,14 +82,11 @@ class Ledger:
                 what the caller decided on may not hold any more.
         """
         if not self.is_open:
-            raise errors.UnavailableError(
-                "the control plane is reading its state again after a write was refused; try again"
-            )
+            raise state_was_lost()
         self._sequence += 1
         event = Event(sequence=self._sequence, occurred_at=now, run_id=run_id, payload=payload)
         self.journal.batch.events.append((self.number, event))
-        if not run_id:
-            self.journal.batch.after.append(partial(self.signals.announce, run_id))
+        self._open_news().events.append(event)
         self.journal.kick()
         return self._sequence
 
@@ -99,50 +107,34 @@ class Ledger:
         active.last_sequence = self._sequence
         # Counting is for the row that is written, once a commit and not once a change.
         batch.runs[run_id] = active.snapshot
-        batch.after.append(partial(self.signals.announce, run_id))
-
-    # -- materialisations -----------------------------------------------------------------
-
-    async def know_materializations(self, asset_ids: Iterable[str]) -> None:
-        """Read what is materialised of some assets, where that is not known yet."""
-        for asset_id in asset_ids:
-            if asset_id in self._materialized:
-                continue
-            self._being_read[asset_id] += 1
-            try:
-                found = await self.store.current_materializations(self.number, asset_id)
-            finally:
-                self._being_read[asset_id] -= 1
-            if asset_id not in self._materialized:
-                # What was recorded meanwhile may not be on disk yet.
-                found.update(self._unread.pop(asset_id, {}))
-                self._materialized[asset_id] = found
-
-    def materialized(self, asset_id: str) -> Mapping[PartitionKey, CurrentMaterialization]:
-        """Return what is materialised of an asset that `know_materializations` was asked for."""
-        return self._materialized.get(asset_id, {})
-
-    def forget_materializations(self) -> None:
-        """Let go of what was read for plans that have all ended."""
-        self._materialized.clear()
-        self._unread.clear()
 
     def _remember(self, made: Materialization, sequence: int) -> None:
         self.journal.batch.materializations.append((self.number, sequence, made))
-        now_current = CurrentMaterialization(made.materialization_id, made.has_data, made.path)
-        current = self._materialized.get(made.asset_id)
-        if current is not None:
-            current[made.partition_key] = now_current
-            return
-        self._unread.setdefault(made.asset_id, {})[made.partition_key] = now_current
-        self.journal.batch.after.append(partial(self._let_go, made, now_current))
+        self.materialized.add(made)
+        self._open_news().made.append(made)
 
-    def _let_go(self, made: Materialization, written: CurrentMaterialization) -> None:
-        """Forget what is on disk now, unless somebody reads it who began before it was there."""
-        unread = self._unread.get(made.asset_id)
-        if unread is None or self._being_read[made.asset_id]:
-            return
-        if unread.get(made.partition_key) is written:
-            del unread[made.partition_key]
-        if not unread:
-            del self._unread[made.asset_id]
+    # -- when it is durable ---------------------------------------------------------------
+
+    def _open_news(self) -> _News:
+        news, batch = self._news, self.journal.batch
+        if news is None or news.batch is not batch:
+            news = self._news = _News(batch)
+            batch.after.append(partial(self._publish, news))
+        return news
+
+    def _publish(self, news: _News) -> None:
+        self._news = None
+        for made in news.made:
+            self.materialized.is_durable(made)
+        if self.signals:
+            self.tail.extend(news.events)
+            self.signals.announce({event.run_id for event in news.events})
+        else:
+            self.tail.pass_over(news.events[-1].sequence)
+
+
+def state_was_lost() -> errors.UnavailableError:
+    """Return what is said to those who decided on a state that was never recorded."""
+    return errors.UnavailableError(
+        "the control plane is reading its state again after a write was refused; try again"
+    )

@@ -1,10 +1,11 @@
 """How slow somebody who watches may be.
 
-What is to be seen is read from the store page by page, and the next page only when the last one was
-taken. So a slow watcher costs a page of memory and nothing else, however far behind it is; but it
-is told, since what it shows is not what happens. Two things are too slow: taking nothing at all for
-long, and having seen the present once and then staying behind it for long. Somebody who reads a
-long history for the first time does neither, however long that takes.
+What is to be seen is looked up page by page, and the next page only when the last one was taken: in
+the few newest events that all watchers share in memory, or else in the store. So a slow watcher
+costs a page of memory and nothing else, however far behind it is; but it is told, since what it
+shows is not what happens. Two things are too slow: taking nothing at all for long, and having seen
+the present once and then staying behind it for long. Somebody who reads a long history for the
+first time does neither, however long that takes.
 """
 
 from __future__ import annotations

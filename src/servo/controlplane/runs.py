@@ -12,7 +12,9 @@ from servo.controlplane import asked, planner, reruns, standing, why
 from servo.controlplane.caller import Caller, page_number
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.mapping import Scope
+from servo.controlplane.materialized import Hold
 from servo.controlplane.plane import Plane, run_not_found, stored_run
+from servo.controlplane.store.batch import NewRun
 from servo.controlplane.workspace import Workspace
 from servo.types.blockers import ExplainRequest, ExplainResponse
 from servo.types.ids import RunId, TaskId
@@ -70,10 +72,11 @@ class Runs:
             catalog = await self.plane.chosen_catalog(workspace, request.deployment_id)
             if parent is not None:
                 request = parent.inherited(request, catalog.deployment_id)
-            plan = await self._plan(workspace, catalog, request, parent)
+            plan, known = await self._plan(workspace, catalog, request, parent)
             run, tasks = _new_run(request, plan, catalog.deployment_id, fingerprint, parent)
             run = replace(run, trace_context=caller.trace_context)
-            run = workspace.accept(run, tasks, plan, request, catalog)
+            new = NewRun(run=run, request=request, plan=plan)
+            run = workspace.accept(new, tasks, catalog, known)
             await workspace.journal.durable()
         return CreateRunResponse(run=run, created=True)
 
@@ -101,7 +104,7 @@ class Runs:
         catalog: Catalog,
         request: CreateRunRequest,
         parent: reruns.Parent | None,
-    ) -> Plan:
+    ) -> tuple[Plan, Hold]:
         scope = Scope(datetime.now(UTC), workspace.tenant_id)
         if parent is None:
             tasks = await asyncio.to_thread(asked.selected_tasks, request, catalog, scope)
@@ -111,12 +114,18 @@ class Runs:
             )
         keys = catalog.assets if request.upstream or request.downstream else tasks
         upstream = {found for key in keys for found in catalog.upstream(key)}
-        await workspace.know_materializations(catalog.asset_id(key) for key in upstream)
+        materialized = workspace.materialized
+        known = await materialized.know(map(catalog.asset_id, upstream))
         # A copy: planning happens in a thread, while runs go on adding to the original.
-        made = {key: frozenset(workspace.materialized(catalog.asset_id(key))) for key in upstream}
-        return await asyncio.to_thread(
-            planner.plan_tasks, tasks, request, catalog, lambda key: made.get(key, ()), scope
-        )
+        made = {key: frozenset(materialized.of(catalog.asset_id(key))) for key in upstream}
+        try:
+            plan = await asyncio.to_thread(
+                planner.plan_tasks, tasks, request, catalog, lambda key: made.get(key, ()), scope
+            )
+        except BaseException:  # also when who asked has gone away; raised again
+            materialized.release(known)
+            raise
+        return plan, known
 
     async def get_run(self, caller: Caller, request: GetRunRequest) -> GetRunResponse:
         """Return a run with a page of its tasks.

@@ -1,8 +1,9 @@
-"""Waking those who watch; what there is to see they read from the store."""
+"""Waking those who watch; what there is to see they look for themselves."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from servo.types.events import TaskProgressed
 
@@ -58,10 +59,11 @@ class Signals:
         """Take back a signal of the whole workspace."""
         self._of_workspace.discard(signal)
 
-    def announce(self, run_id: str = "") -> None:
-        """Say that there is news of a run, or of what belongs to no run."""
-        for signal in self._by_run.get(run_id, ()):
-            signal.set()
+    def announce(self, run_ids: Iterable[str]) -> None:
+        """Say that there is news of runs; an empty id is for what belongs to no run."""
+        for run_id in run_ids:
+            for signal in self._by_run.get(run_id, ()):
+                signal.set()
         for signal in self._of_workspace:
             signal.set()
 
@@ -73,5 +75,4 @@ class Signals:
 
     def announce_all(self) -> None:
         """Wake everybody, for example before the server stops."""
-        for run_id in ["", *self._by_run]:
-            self.announce(run_id)
+        self.announce(list(self._by_run))

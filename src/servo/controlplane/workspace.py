@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 
@@ -19,16 +19,18 @@ from servo.controlplane.attempts import ON_WORKER, Attempts, utc_now
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.journal import Journal
 from servo.controlplane.leases import Leases, Resource
-from servo.controlplane.ledger import Ledger
+from servo.controlplane.ledger import Ledger, state_was_lost
 from servo.controlplane.machine import Change, RunMachine, backoff
 from servo.controlplane.mapping import Scope
+from servo.controlplane.materialized import Hold, MaterializedAssets
 from servo.controlplane.scheduler import POOL, Scheduler
 from servo.controlplane.sessions import WorkerSession
 from servo.controlplane.shares import Shares
 from servo.controlplane.signals import Signals
 from servo.controlplane.store.batch import NewRun
 from servo.controlplane.store.store import Store
-from servo.controlplane.store.stored import CurrentMaterialization, StoredRun
+from servo.controlplane.store.stored import StoredRun
+from servo.controlplane.tail import Tail
 from servo.types.events import (
     EventPayload,
     PoolChanged,
@@ -36,11 +38,8 @@ from servo.types.events import (
     RunStateChanged,
     TaskStateChanged,
 )
-from servo.types.partition_keys import PartitionKey
-from servo.types.plans import Plan
 from servo.types.pools import Pool
 from servo.types.records import Run, Task
-from servo.types.requests import CreateRunRequest
 from servo.types.runs import RunState, TaskState
 from servo.types.sessions import ServerWelcome, WorkerHello, WorkerMessage
 
@@ -141,9 +140,12 @@ class Workspace:
     async def _resume(self, stored: StoredRun, catalog: Catalog) -> None:
         machine = RunMachine(stored.run, stored.tasks, stored.plan)
         scope = Scope(stored.run.created_at or utc_now(), self.tenant_id)
-        active = ActiveRun(machine, stored.request, catalog, scope)
+        upstream = {
+            catalog.asset_id(key) for asset in stored.plan.assets for key in catalog.upstream(asset)
+        }
+        known = await self.materialized.know(upstream)
+        active = ActiveRun(machine, stored.request, catalog, scope, known)
         active.tokens = stored.tokens
-        await self.know_materializations(active.upstream_ids())
         now = utc_now()
         self._adopt(active, now)
         for index, task in enumerate(machine.tasks):
@@ -179,13 +181,15 @@ class Workspace:
 
     # -- what is known --------------------------------------------------------------------
 
-    async def know_materializations(self, asset_ids: Iterable[str]) -> None:
-        """Read what is materialised of some assets, where that is not known yet."""
-        await self._ledger.know_materializations(asset_ids)
+    @property
+    def materialized(self) -> MaterializedAssets:
+        """What is materialised of the assets that are held."""
+        return self._ledger.materialized
 
-    def materialized(self, asset_id: str) -> Mapping[PartitionKey, CurrentMaterialization]:
-        """Return what is materialised of an asset that `know_materializations` was asked for."""
-        return self._ledger.materialized(asset_id)
+    @property
+    def tail(self) -> Tail:
+        """The newest events, while somebody watches."""
+        return self._ledger.tail
 
     def find_task(self, task_id: str) -> tuple[ActiveRun, int] | None:
         """Return the run and the position of a task of an active run."""
@@ -224,28 +228,26 @@ class Workspace:
         for task in active.machine.tasks:
             self._tasks.pop(task.task_id, None)
         self.scheduler.discard(active.run_id)
-        # Not before it is durable: whoever reads the database until then lacks what it has made.
-        self.journal.batch.after.append(self._forget_when_idle)
-
-    def _forget_when_idle(self) -> None:
-        # What was read for a run that is being created is needed when it starts.
-        if not self.active and not self.creating.locked():
-            self._ledger.forget_materializations()
+        self.materialized.release(active.known)
 
     # -- runs -----------------------------------------------------------------------------
 
-    def accept(
-        self, run: Run, tasks: list[Task], plan: Plan, request: CreateRunRequest, catalog: Catalog
-    ) -> Run:
-        """Record a new run, start it and return it; not durable yet."""
+    def accept(self, new: NewRun, tasks: list[Task], catalog: Catalog, known: Hold) -> Run:
+        """Record a new run, start it and return it; not durable yet.
+
+        Raises:
+            servo.errors.UnavailableError: What it was planned with is not the state any more.
+        """
+        run = new.run
         now = run.created_at or utc_now()
-        active = ActiveRun(
-            RunMachine(run, tasks, plan), request, catalog, Scope(now, self.tenant_id)
-        )
+        machine, scope = RunMachine(run, tasks, new.plan), Scope(now, self.tenant_id)
+        active = ActiveRun(machine, new.request, catalog, scope, known)
+        if not self.materialized.is_valid(known):
+            raise state_was_lost()
         self.append_event(run.run_id, RunCreated(run=active.machine.snapshot()), now)
         batch = self.journal.batch
         self._adopt(active, now)
-        batch.new_runs.append((self.number, NewRun(run=run, request=request, plan=plan)))
+        batch.new_runs.append((self.number, new))
         for index, task in enumerate(active.machine.tasks):
             batch.tasks[run.run_id, index] = (task, 0)
         self._record(active, active.machine.start(now), now)

@@ -25,6 +25,7 @@ from servo.controlplane.catalog import Catalog
 from servo.controlplane.leases import HeldLease, Leases, Resource
 from servo.controlplane.machine import RunMachine
 from servo.controlplane.mapping import Scope
+from servo.controlplane.materialized import Hold
 from servo.controlplane.scheduler import Scheduler
 from servo.controlplane.sessions import WorkerSession
 from servo.controlplane.shares import Shares
@@ -44,6 +45,7 @@ POLICIES = {
     "greedy": ExecutionPolicy(pools={"warehouse": 3}, priority=1),
     "both": ExecutionPolicy(pools={"api": 1, "warehouse": 2}, max_parallelism=2),
 }
+NOTHING = Hold(frozenset(), 0)
 CATALOG = Catalog(
     "deployment",
     [asset(f"raw.{name}", execution=policy) for name, policy in POLICIES.items()],
@@ -92,7 +94,9 @@ class World:
         ]
         run = Run(run_id=RunId.generate(), state=RunState.PENDING, **options)
         machine = RunMachine(run, tasks, Plan(assets=tuple(keys), tasks=tuple(planned)))
-        active = ActiveRun(machine, CreateRunRequest(selection=()), CATALOG, Scope(NOW, "acme"))
+        active = ActiveRun(
+            machine, CreateRunRequest(selection=()), CATALOG, Scope(NOW, "acme"), NOTHING
+        )
         self.runs[run.run_id] = active
         for change in machine.start(NOW):
             self.scheduler.add(active, change.index)

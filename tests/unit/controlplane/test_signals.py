@@ -28,14 +28,14 @@ def is_set(signal: Signal) -> bool:
 def test_news_of_a_run_wake_those_who_watch_it_and_those_who_watch_everything() -> None:
     signals = Signals()
     one, other, all_ = signals.subscribe("A"), signals.subscribe("B"), signals.subscribe_to_all()
-    signals.announce("A")
+    signals.announce(["A"])
     assert (is_set(one), is_set(other), is_set(all_)) == (True, False, True)
 
 
 def test_news_of_no_run_wake_those_who_watch_everything_and_nobody_else() -> None:
     signals = Signals()
     run, all_ = signals.subscribe("A"), signals.subscribe_to_all()
-    signals.announce()
+    signals.announce([""])
     assert (is_set(run), is_set(all_)) == (False, True)
 
 
@@ -66,5 +66,5 @@ def test_those_who_left_are_not_counted() -> None:
     for one in leave:
         one()
     assert len(signals) == 0
-    signals.announce("A")
+    signals.announce(["A"])
     assert not is_set(all_)

@@ -287,15 +287,20 @@ class SqlStore(ABC):
         )
 
     async def current_materializations(
-        self, workspace: int, asset_id: str
-    ) -> dict[PartitionKey, CurrentMaterialization]:
-        """Return what is current in each partition of an asset."""
+        self, workspace: int, asset_ids: Sequence[str]
+    ) -> dict[str, dict[PartitionKey, CurrentMaterialization]]:
+        """Return what is current in each partition of some assets, by the assets' ids."""
         return await self._read(
             lambda sql, db: {
-                PartitionKey.from_canonical(row[0]): CurrentMaterialization(
-                    row[1], bool(row[2]), row[3]
-                )
-                for row in sql.current_materializations(db, workspace=workspace, asset_id=asset_id)
+                asset_id: {
+                    PartitionKey.from_canonical(row[0]): CurrentMaterialization(
+                        row[1], bool(row[2]), row[3]
+                    )
+                    for row in sql.current_materializations(
+                        db, workspace=workspace, asset_id=asset_id
+                    )
+                }
+                for asset_id in asset_ids
             }
         )
 

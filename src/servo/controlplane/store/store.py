@@ -136,9 +136,9 @@ class Store(Protocol):
         """Return events of a workspace with a sequence number above ``after``, in order."""
 
     async def current_materializations(
-        self, workspace: int, asset_id: str
-    ) -> dict[PartitionKey, CurrentMaterialization]:
-        """Return what is current in each partition of an asset."""
+        self, workspace: int, asset_ids: Sequence[str]
+    ) -> dict[str, dict[PartitionKey, CurrentMaterialization]]:
+        """Return what is current in each partition of some assets, by the assets' ids."""
 
     async def materializations(
         self,
