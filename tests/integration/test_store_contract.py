@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,110 +16,33 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import facade_values
-import postgres_kit
+import store_kit
 import strategies
 from servo import errors
 from servo.controlplane.store.batch import Batch, Metric, NewDeployment, NewRun
 from servo.controlplane.store.batch_rows import digest_of
-from servo.controlplane.store.postgres import PostgresStore
-from servo.controlplane.store.sqlite import SqliteStore
 from servo.controlplane.store.store import Store
 from servo.controlplane.store.stored import StoredKey
-from servo.types import AssetKey, PartitionKey
+from servo.types import PartitionKey
 from servo.types.access import ApiKey, Role
 from servo.types.deployments import Deployment
-from servo.types.events import Event, RunStateChanged
-from servo.types.ids import DeploymentId, RunId, TaskId
-from servo.types.logs import LogBatch, LogLine, LogStream
+from servo.types.events import Event
+from servo.types.ids import DeploymentId, RunId
 from servo.types.manifests import ManifestContents
 from servo.types.plans import Plan
 from servo.types.records import Materialization, Run, Task
 from servo.types.requests import CreateRunRequest
 from servo.types.runs import RunState, TaskState
+from store_kit import LAST, NOW, Open, Test, batch_of, event, log, made, new_run, on
 
-NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-LAST = 2**63 - 1
-Open = Callable[[], Store]
-Test = Callable[[Store], Awaitable[None]]
 OnStore = Callable[[Test], None]
 
 
-@contextmanager
-def _sqlite(folder: Path) -> Iterator[Open]:
-    yield partial(SqliteStore, folder / "servo.db")
-
-
-@contextmanager
-def _postgres(folder: Path) -> Iterator[Open]:
-    del folder
-    with postgres_kit.database() as url:
-        yield partial(PostgresStore, url, 0)
-
-
-@pytest.fixture(params=[_sqlite, _postgres], ids=["sqlite", "postgres"])
+@pytest.fixture(params=[store_kit.sqlite, store_kit.postgres], ids=["sqlite", "postgres"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Return what opens the database of this test; every time the same one."""
-    with request.param(tmp_path) as open_store:
-        yield open_store
-
-
-def on(open_store: Open, test: Test) -> None:
-    """Run a coroutine on a store that is open meanwhile."""
-
-    async def run() -> None:
-        store = open_store()
-        try:
-            await asyncio.wait_for(test(store), 60)
-        finally:
-            store.close()
-
-    asyncio.run(run())
-
-
-def event(sequence: int, run_id: str = "") -> Event:
-    payload = RunStateChanged(state=RunState.RUNNING, reason=f"number {sequence}")
-    return Event(sequence=sequence, occurred_at=NOW, run_id=run_id, payload=payload)
-
-
-def new_run(
-    state: RunState = RunState.RUNNING, run_key: str = "", tasks: int = 0
-) -> tuple[NewRun, list[Task]]:
-    run = Run(run_id=RunId.generate(), state=state, run_key=run_key, created_at=NOW)
-    made = [
-        Task(
-            task_id=TaskId.generate(),
-            index=index,
-            asset_key=AssetKey("raw", "events"),
-            partition_key=PartitionKey({"number": index}),
-            state=TaskState.READY,
-        )
-        for index in range(tasks)
-    ]
-    return NewRun(run=run, request=CreateRunRequest(selection=("*",)), plan=Plan()), made
-
-
-def batch_of(workspace: int, *runs: tuple[NewRun, list[Task]]) -> Batch:
-    batch = Batch()
-    for new, tasks in runs:
-        batch.new_runs.append((workspace, new))
-        for task in tasks:
-            batch.tasks[new.run.run_id, task.index] = (task, 7)
-    return batch
-
-
-def made(number: int, partition: int, asset_id: str = "A") -> Materialization:
-    return Materialization(
-        materialization_id=f"M{number}",
-        asset_key=AssetKey("raw", "events"),
-        asset_id=asset_id,
-        partition_key=PartitionKey({"number": partition}),
-        path=f"raw/events/{number}.parquet",
-    )
-
-
-def log(task_id: str, text: str) -> LogBatch:
-    line = LogLine(number=1, stream=LogStream.STDOUT, text=text, written_at=NOW)
-    return LogBatch(task_id=task_id, attempt=1, lines=(line,))
+    with request.param(tmp_path) as database:
+        yield database.open
 
 
 def test_a_store_keeps_its_id_and_its_workspaces_when_it_is_opened_again(opened: Open) -> None:
@@ -405,10 +328,10 @@ async def _finish(test: Test, store: Store) -> None:
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[OnStore]]:
     """Return what runs a test on a store of each kind; the examples of a property share them."""
     with (
-        _sqlite(tmp_path_factory.mktemp("store")) as sqlite,
-        _postgres(tmp_path_factory.mktemp("none")) as postgres,
-        held_open(sqlite) as on_sqlite,
-        held_open(postgres) as on_postgres,
+        store_kit.sqlite(tmp_path_factory.mktemp("store")) as sqlite,
+        store_kit.postgres(tmp_path_factory.mktemp("none")) as postgres,
+        held_open(sqlite.open) as on_sqlite,
+        held_open(postgres.open) as on_postgres,
     ):
         yield [on_sqlite, on_postgres]
 
