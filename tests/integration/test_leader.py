@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ import psycopg
 import pytest
 
 import postgres_kit
-from plane_kit import KEY, Caller, ScriptedWorker, asset, at_work
+from leader_kit import callers, execute, planes, say, until
+from plane_kit import KEY, ScriptedWorker, asset, at_work
 from servo import _wire, errors
 from servo.client import Client
 from servo.controlplane import leader
@@ -39,54 +38,6 @@ from tls_kit import Authority
 def url() -> Iterator[str]:
     with postgres_kit.database() as found:
         yield found
-
-
-@asynccontextmanager
-async def planes(url: str, count: int, **options: Any) -> AsyncIterator[list[ControlPlane]]:
-    """Serve control planes on one database; the first one schedules."""
-    async with AsyncExitStack() as stack:
-        served = []
-        for _ in range(count):
-            plane = ControlPlane(ControlPlaneConfig(database=url, api_key=KEY, **options))
-            await plane.start()
-            stack.push_async_callback(plane.stop)
-            served.append(plane)
-        yield served
-
-
-@asynccontextmanager
-async def callers(*served: ControlPlane, **options: Any) -> AsyncIterator[list[Caller]]:
-    """Call each control plane."""
-    found = [Caller(plane.grpc_url, **options) for plane in served]
-    try:
-        yield found
-    finally:
-        for one in found:
-            await one.channel.close()
-
-
-def execute(test: Callable[[str], Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Let pytest call an ``async def`` test that takes a database."""
-
-    @functools.wraps(test)
-    def run(url: str) -> None:
-        asyncio.run(asyncio.wait_for(test(url), 60))
-
-    del run.__wrapped__  # type: ignore[attr-defined]  # pytest would look at its signature
-    return run
-
-
-def say(url: str, query: str, *values: object) -> Any:
-    """Say something to the database, beside the control planes."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        found = connection.execute(query.encode(), values)
-        return found.fetchall() if found.description else None
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 def post(url: str, path: str, document: object, key: str = KEY) -> tuple[int, Any, Any]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +15,7 @@ import psycopg
 import pytest
 
 import postgres_kit
+from leader_kit import ROOT, processes
 from plane_kit import KEY, Caller
 from servo import errors, get_registry
 from servo.client import AsyncClient
@@ -26,7 +25,6 @@ from servo.worker import Worker, WorkerConfig
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
 FAILOVER_SECONDS: Final = 10.0
 MODULE: Final = "code_of_the_moved_work"
 
@@ -51,63 +49,6 @@ def _code(count: int) -> str:
         "",
     ]
     return "\n".join(parts)
-
-
-class Process:
-    """A control plane in a process of its own."""
-
-    def __init__(self, url: str, folder: Path, name: str) -> None:
-        self.log = folder / f"{name}.log"
-        environ = os.environ | {
-            "SERVO_API_KEY": KEY,
-            "SERVO_DATABASE_URL": url,
-            "SERVO_LEASE_SECONDS": "5",
-            "PYTHONPATH": str(ROOT / "src"),
-        }
-        self._log_file = self.log.open("w")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "servo.controlplane"],
-            stdout=subprocess.PIPE,
-            stderr=self._log_file,
-            env=environ,
-            cwd=folder,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().strip()
-        self.http_url = self.process.stdout.readline().strip()
-        assert self.url, self.log.read_text()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        self.process.send_signal(number)
-
-    @property
-    def schedules(self) -> bool:
-        """Whether it says that it schedules."""
-        lines = [line for line in self.log.read_text().splitlines() if "schedule" in line]
-        return bool(lines) and "schedules now" in lines[-1]
-
-    def close(self) -> None:
-        """End it, in whatever state it is."""
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self._log_file.close()
-
-
-@contextmanager
-def processes(url: str, folder: Path, count: int) -> Iterator[list[Process]]:
-    """Start control planes on one database; the first one schedules."""
-    started: list[Process] = []
-    try:
-        for number in range(count):
-            started.append(Process(url, folder, f"plane{number}"))
-        yield started
-    finally:
-        for one in started:
-            one.close()
 
 
 @pytest.fixture
