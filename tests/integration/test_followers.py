@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 import postgres_kit
+from http_kit import envelope, envelopes, request
 from leader_kit import callers, execute, planes, say, until
-from plane_kit import KEY, ScriptedWorker, asset, at_work, succeed
-from servo import errors
+from plane_kit import KEY, Caller, ScriptedWorker, asset, at_work, succeed
+from servo import _wire, errors
 from servo.client import AsyncClient, AsyncStream
 from servo.controlplane.serve import ControlPlane
 from servo.types.blockers import BlockerKind
@@ -152,34 +154,56 @@ async def test_each_event_of_a_workspace_is_told_while_the_leader_schedules(url:
         assert (leader.is_scheduling, follower.is_scheduling) == (True, False)
 
 
+async def answers(
+    follower: ControlPlane, caller: Caller, method: _wire.Method[Any, Any], **asked: Any
+) -> tuple[list[int], list[int]]:
+    """Return the numbers of the events that each port answers with, as they are on the wire."""
+    found = caller.stream(method, method.request_type(**asked))
+    over_grpc = [event.sequence async for answer in found for event in answer.events]
+    document = {"afterSequence": str(asked["after_sequence"]), "runId": asked.get("run_id", "")}
+    answer = await request(
+        follower.http_url + method.path,
+        envelope({name: value for name, value in document.items() if value}),
+        key=KEY,
+        content_type="application/connect+json",
+    )
+    messages = [found for flags, found in envelopes(answer.body) if not flags]
+    return over_grpc, [int(event["sequence"]) for found in messages for event in found["events"]]
+
+
 @execute
 async def test_watching_goes_on_after_any_event_that_was_seen(url: str) -> None:
-    async with (
-        planes(url, 2) as (leader, follower),
-        callers(leader) as (caller,),
-        clients(follower) as through,
-    ):
-        await caller.deploy(CHAIN)
-        async with at_work(ScriptedWorker(caller)):
-            run_id = (await caller.create_run("*")).run.run_id
-            await caller.watch(run_id)
-        await caller.deploy([asset("raw.a")])
-        everything = await history(through[0])
-        last = len(everything)
-        assert [event.sequence for event in everything] == list(range(1, last + 1))
-        for client in through:
-            for after in range(last + 1):
-                tail = everything[after:]
-                of_run = [event for event in tail if event.run_id == run_id]
-                assert [event async for event in client.events.list(after)] == tail
-                assert [event async for event in client.runs.watch(run_id, after)] == of_run
-            with pytest.raises(errors.InvalidArgumentError) as unknown:
-                await anext(aiter(client.events.watch(last + 1)))
-            assert unknown.value.code == "UNKNOWN_SEQUENCE"
-            assert unknown.value.context["newest"] == str(last)
-            with pytest.raises(errors.NotFoundError):
-                await anext(aiter(client.runs.watch(UNKNOWN)))
+    async with planes(url, 2) as (leader, follower), callers(leader, follower) as (direct, caller):
+        await direct.deploy(CHAIN)
+        async with at_work(ScriptedWorker(direct)):
+            run_id = (await direct.create_run("*")).run.run_id
+            of_run = [event.sequence for event in await direct.watch(run_id)]
+        await direct.deploy([asset("raw.a")])
+        last = of_run[-1] + 1
+        assert of_run == list(range(2, last))
+        for after in range(last + 1):
+            # Not with our client, which would pass over what it is told again.
+            told = await answers(
+                follower, caller, _wire.methods.WATCH_RUN, run_id=run_id, after_sequence=after
+            )
+            assert told == ([number for number in of_run if number > after],) * 2
+            told = await answers(follower, caller, _wire.methods.WATCH_EVENTS, after_sequence=after)
+            assert told == (list(range(after + 1, last + 1)),) * 2
         assert not follower.is_scheduling
+
+
+@execute
+async def test_what_cannot_be_watched_is_refused_as_by_the_leader(url: str) -> None:
+    async with planes(url, 2) as served, callers(served[1]) as (caller,), clients(*served) as asked:
+        await caller.deploy(CHAIN)
+        for client in asked:
+            with pytest.raises(errors.InvalidArgumentError) as unknown:
+                await anext(aiter(client.events.watch(2)))
+            assert unknown.value.code == "UNKNOWN_SEQUENCE"
+            assert unknown.value.context["newest"] == "1"
+            with pytest.raises(errors.NotFoundError) as missing:
+                await anext(aiter(client.runs.watch(UNKNOWN)))
+            assert missing.value.code == "RUN_NOT_FOUND"
 
 
 @execute
