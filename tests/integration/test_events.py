@@ -131,7 +131,7 @@ async def test_events_that_are_not_kept_any_more_are_not_passed_over(path: Path)
         assert (await anext(aiter(client.events.list(4)))).sequence == 5
         with pytest.raises(errors.InvalidArgumentError, match="events 4 to 4 are not") as caught:
             await anext(aiter(client.events.watch(3)))
-        assert (caught.value.code, caught.value.context["first"]) == ("EVENTS_PRUNED", "5")
+        assert (caught.value.code, caught.value.context["first"]) == ("HISTORY_FORGOTTEN", "5")
 
 
 # -- through restarts ---------------------------------------------------------------------

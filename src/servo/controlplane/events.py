@@ -144,7 +144,7 @@ def _pruned(after: int, first: int) -> errors.InvalidArgumentError:
     return errors.InvalidArgumentError(
         f"the events {after + 1} to {first - 1} are not kept any more; watch from 0 for all that "
         f"are, and read again what you keep of runs and assets",
-        code="EVENTS_PRUNED",
+        code="HISTORY_FORGOTTEN",
         context={"after_sequence": str(after), "first": str(first)},
     )
 

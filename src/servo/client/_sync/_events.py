@@ -33,7 +33,7 @@ class Events:
 
         Raises:
             InvalidArgumentError: There is no event with that number (``UNKNOWN_SEQUENCE``), or what
-                came after it is not kept any more (``EVENTS_PRUNED``).
+                came after it is not kept any more (``HISTORY_FORGOTTEN``).
             DeadlineError: The events were not read for too long (``WATCHER_TOO_SLOW``); the
                 context says after which sequence to go on.
             UnavailableError: The control plane could not be reached for longer than the client's
@@ -49,7 +49,7 @@ class Events:
 
         Raises:
             InvalidArgumentError: There is no event with that number (``UNKNOWN_SEQUENCE``), or what
-                came after it is not kept any more (``EVENTS_PRUNED``).
+                came after it is not kept any more (``HISTORY_FORGOTTEN``).
             UnavailableError: The control plane could not be reached for longer than the client's
                 timeout.
         """
