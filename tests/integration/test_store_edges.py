@@ -369,6 +369,27 @@ def test_a_workspace_that_is_new_has_nothing(database: Database) -> None:
     on(database.open, test)
 
 
+def test_what_is_current_of_several_assets_is_read_at_once(database: Database) -> None:
+    async def test(store: Store) -> None:
+        workspace, other = await store.workspace("t", "w"), await store.workspace("t", "other")
+        history = [made(1, 1), made(2, 1), made(3, 2), made(4, 1, "B")]
+        batch = Batch(materializations=[(workspace, n, m) for n, m in enumerate(history, 1)])
+        batch.materializations.append((other, 1, made(9, 1, "C")))
+        await store.write(batch)
+        found = await store.current_materializations(workspace, ["B", "C", "A"])
+        assert {
+            asset_id: {key: each.materialization_id for key, each in current.items()}
+            for asset_id, current in found.items()
+        } == {
+            "A": {PartitionKey({"number": 1}): "M2", PartitionKey({"number": 2}): "M3"},
+            "B": {PartitionKey({"number": 1}): "M4"},
+            "C": {},
+        }
+        assert await store.current_materializations(workspace, []) == {}
+
+    on(database.open, test)
+
+
 # -- keys ---------------------------------------------------------------------------------
 
 
