@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc.aio
 import pytest
 
 import postgres_kit
@@ -334,3 +335,38 @@ async def test_watching_goes_on_when_the_leader_hands_over(url: str) -> None:
         of_run = [event for event in everything if event.run_id == run_id]
         assert seen.each == [of_run, of_run, everything, everything]
         assert [event.sequence for event in everything] == list(range(1, len(everything) + 1))
+
+
+@execute
+async def test_a_run_that_has_not_ended_is_not_said_to_have_by_a_leader_that_stops(
+    url: str,
+) -> None:
+    """A stream that ends well is the end of the run, also for clients that are not ours."""
+    method = _wire.methods.WATCH_RUN
+    async with (
+        planes(url, 3) as (leader, *followers),
+        callers(leader, *followers) as watching_from,
+    ):
+        await watching_from[0].deploy(CHAIN)
+        run_id = (await watching_from[0].create_run("*")).run.run_id
+        document = envelope({"runId": run_id})
+        over_http = [
+            asyncio.create_task(
+                request(
+                    plane.http_url + method.path,
+                    document,
+                    key=KEY,
+                    content_type="application/connect+json",
+                )
+            )
+            for plane in (leader, followers[0])
+        ]
+        over_grpc = [asyncio.create_task(caller.watch(run_id)) for caller in watching_from]
+        await until(lambda: leader.watchers == 5)
+        await leader.stop()
+        for task in over_http:
+            _, error = envelopes((await task).body)[-1]
+            assert error["error"]["code"] == "unavailable"
+        for ended in await asyncio.gather(*over_grpc, return_exceptions=True):
+            assert isinstance(ended, grpc.aio.AioRpcError)
+            assert ended.code() is grpc.StatusCode.UNAVAILABLE

@@ -476,4 +476,5 @@ async def test_stopping_ends_the_watches_over_http(path: Path) -> None:
                 await asyncio.sleep(0.02)
         await served.stop()
         answer = await asyncio.wait_for(watching, 20)
-        assert envelopes(answer.body)[-1] == (2, {})
+        flags, end = envelopes(answer.body)[-1]
+        assert (flags, end["error"]["code"]) == (2, "unavailable")

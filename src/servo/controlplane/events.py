@@ -43,6 +43,7 @@ class Events:
 
         Raises:
             servo.errors.NotFoundError: There is no such run.
+            servo.errors.UnavailableError: The control plane stops before the run has ended.
             servo.controlplane.pace.WatcherTooSlowError: The caller does not keep up.
         """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
@@ -81,6 +82,7 @@ class Events:
                 await signal.wait()
         finally:
             workspace.signals.unsubscribe(run.run_id, signal)
+        raise _stopping(after)
 
     async def watch_events(
         self, caller: Caller, request: WatchEventsRequest
@@ -135,9 +137,13 @@ class Events:
                 await signal.wait()
         finally:
             workspace.signals.unsubscribe_from_all(signal)
-        raise errors.UnavailableError(
-            f"the control plane stops; go on after sequence {after}", code="STOPPING"
-        )
+        raise _stopping(after)
+
+
+def _stopping(after: int) -> errors.UnavailableError:
+    return errors.UnavailableError(
+        f"the control plane stops; go on after sequence {after}", code="STOPPING"
+    )
 
 
 def _pruned(after: int, first: int) -> errors.InvalidArgumentError:
