@@ -342,27 +342,34 @@ async def test_a_run_that_has_not_ended_is_not_said_to_have_by_a_leader_that_sto
     url: str,
 ) -> None:
     """A stream that ends well is the end of the run, also for clients that are not ours."""
-    method = _wire.methods.WATCH_RUN
+    methods = {
+        _wire.methods.WATCH_RUN: {},
+        _wire.methods.READ_LOGS: {"follow": True},
+    }
     async with (
         planes(url, 3) as (leader, *followers),
-        callers(leader, *followers) as watching_from,
+        callers(leader, *followers) as asking,
     ):
-        await watching_from[0].deploy(CHAIN)
-        run_id = (await watching_from[0].create_run("*")).run.run_id
-        document = envelope({"runId": run_id})
+        await asking[0].deploy(CHAIN)
+        run_id = (await asking[0].create_run("*")).run.run_id
         over_http = [
             asyncio.create_task(
                 request(
                     plane.http_url + method.path,
-                    document,
+                    envelope({"runId": run_id, **more}),
                     key=KEY,
                     content_type="application/connect+json",
                 )
             )
             for plane in (leader, followers[0])
+            for method, more in methods.items()
         ]
-        over_grpc = [asyncio.create_task(caller.watch(run_id)) for caller in watching_from]
-        await until(lambda: leader.watchers == 5)
+        over_grpc = [
+            asyncio.create_task(read(caller, method, method.request_type(run_id=run_id, **more)))
+            for caller in asking
+            for method, more in methods.items()
+        ]
+        await until(lambda: leader.watchers == 10)
         await leader.stop()
         for task in over_http:
             _, error = envelopes((await task).body)[-1]
@@ -370,3 +377,8 @@ async def test_a_run_that_has_not_ended_is_not_said_to_have_by_a_leader_that_sto
         for ended in await asyncio.gather(*over_grpc, return_exceptions=True):
             assert isinstance(ended, grpc.aio.AioRpcError)
             assert ended.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def read(caller: Caller, method: _wire.Method[Any, Any], asked: Any) -> None:
+    async for _ in caller.stream(method, asked):
+        pass

@@ -53,10 +53,10 @@ class Events:
         after, seen, has_ended = request.after_sequence, _NOTHING, False
         try:
             while not self.plane.is_stopping:
-                news = workspace.tail.after(seen, EVENTS_AT_ONCE)
+                news = workspace.signals.tail.after(seen, EVENTS_AT_ONCE)
                 if news is None:
                     # What comes next was durable before its turn to be read here.
-                    newest = workspace.tail.newest
+                    newest = workspace.signals.tail.newest
                     # The state before the events: what is committed between the two reads is then
                     # among the events, and a run that had ended has all of its events there.
                     has_ended = (await stored_run(workspace, run.run_id)).state.is_terminal
@@ -82,7 +82,7 @@ class Events:
                 await signal.wait()
         finally:
             workspace.signals.unsubscribe(run.run_id, signal)
-        raise _stopping(after)
+        raise stopping(f"sequence {after}")
 
     async def watch_events(
         self, caller: Caller, request: WatchEventsRequest
@@ -118,7 +118,7 @@ class Events:
         signal = workspace.signals.subscribe_to_all()
         try:
             while not self.plane.is_stopping:
-                events = workspace.tail.after(after, EVENTS_AT_ONCE)
+                events = workspace.signals.tail.after(after, EVENTS_AT_ONCE)
                 if events is None:
                     events = await workspace.store.workspace_events(
                         workspace.number, after, EVENTS_AT_ONCE
@@ -137,13 +137,12 @@ class Events:
                 await signal.wait()
         finally:
             workspace.signals.unsubscribe_from_all(signal)
-        raise _stopping(after)
+        raise stopping(f"sequence {after}")
 
 
-def _stopping(after: int) -> errors.UnavailableError:
-    return errors.UnavailableError(
-        f"the control plane stops; go on after sequence {after}", code="STOPPING"
-    )
+def stopping(place: str) -> errors.UnavailableError:
+    """Return what ends a stream before what it follows has ended: its caller goes on elsewhere."""
+    return errors.UnavailableError(f"the control plane stops; go on after {place}", code="STOPPING")
 
 
 def _pruned(after: int, first: int) -> errors.InvalidArgumentError:

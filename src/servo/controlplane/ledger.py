@@ -19,7 +19,6 @@ from servo.controlplane.materialized import MaterializedAssets
 from servo.controlplane.signals import Signals
 from servo.controlplane.store.batch import Batch
 from servo.controlplane.store.store import Store
-from servo.controlplane.tail import Tail
 from servo.types.events import Event, EventPayload, TaskSpent, TaskStateChanged
 from servo.types.records import Materialization
 from servo.types.runs import TaskState
@@ -45,7 +44,6 @@ class Ledger:
     Attributes:
         is_open: Whether the state in memory is the one on disk, so that it can be gone on from.
         signals: Wakes those who watch.
-        tail: The newest events, while somebody watches.
         materialized: What there is to read.
     """
 
@@ -54,7 +52,6 @@ class Ledger:
         self.store = store
         self.journal = journal
         self.signals = Signals()
-        self.tail = Tail()
         self.materialized = MaterializedAssets(partial(store.current_materializations, number))
         self.is_open = False
         self._sequence = 0
@@ -63,7 +60,7 @@ class Ledger:
     async def open(self) -> None:
         """Read where the history ends."""
         self._sequence = await self.store.last_sequence(self.number)
-        self.tail.pass_over(self._sequence)
+        self.signals.tail.pass_over(self._sequence)
         self.materialized.forget()
 
     def close(self) -> None:
@@ -126,11 +123,7 @@ class Ledger:
         self._news = None
         for made in news.made:
             self.materialized.is_durable(made)
-        if self.signals:
-            self.tail.extend(news.events)
-            self.signals.announce({event.run_id for event in news.events})
-        else:
-            self.tail.pass_over(news.events[-1].sequence)
+        self.signals.publish(news.events)
 
 
 def state_was_lost() -> errors.UnavailableError:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from servo import errors
 from servo.controlplane.caller import Caller
+from servo.controlplane.events import stopping
 from servo.controlplane.machine import task_label
 from servo.controlplane.plane import Plane, stored_run
 from servo.controlplane.workspace import Workspace
@@ -34,6 +35,7 @@ class Logs:
 
         Raises:
             servo.errors.NotFoundError: There is no such run, or no such task in it.
+            servo.errors.UnavailableError: The control plane stops before the run has ended.
         """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
         run = await stored_run(workspace, request.run_id)
@@ -53,8 +55,10 @@ class Logs:
                             fresh = replace(batch, lines=lines)
                             yield ReadLogsResponse(batches=(fresh,), cursor=after)
                     continue
-                if not request.follow or ended or self.plane.is_stopping:
+                if not request.follow or ended:
                     return
+                if self.plane.is_stopping:
+                    raise stopping(f"cursor {after}")
                 # Lines are durable before the end of their attempt is: one more look suffices.
                 ended = (await stored_run(workspace, run.run_id)).state.is_terminal
                 if not ended:

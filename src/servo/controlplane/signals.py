@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from servo.types.events import TaskProgressed
+from servo.controlplane.tail import Tail
+from servo.types.events import Event, TaskProgressed
 
 
 class Signal:
@@ -26,9 +27,14 @@ class Signal:
 
 
 class Signals:
-    """The signals of everybody who watches one workspace, or a run of it."""
+    """The signals of everybody who watches one workspace, or a run of it.
+
+    Attributes:
+        tail: The newest events, as long as somebody watches.
+    """
 
     def __init__(self) -> None:
+        self.tail = Tail()
         self._by_run: dict[str, set[Signal]] = {}
         self._of_workspace: set[Signal] = set()
 
@@ -48,6 +54,7 @@ class Signals:
         waiting.discard(signal)
         if not waiting:
             self._by_run.pop(run_id, None)
+        self._rest()
 
     def subscribe_to_all(self) -> Signal:
         """Return a signal that is set whenever the workspace's history has grown."""
@@ -58,6 +65,19 @@ class Signals:
     def unsubscribe_from_all(self, signal: Signal) -> None:
         """Take back a signal of the whole workspace."""
         self._of_workspace.discard(signal)
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self:
+            self.tail.pass_over(self.tail.newest)
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Say what has happened: the next events of the history, durable by now."""
+        if not self:
+            self.tail.pass_over(events[-1].sequence)
+            return
+        self.tail.extend(events)
+        self.announce({event.run_id for event in events})
 
     def announce(self, run_ids: Iterable[str]) -> None:
         """Say that there is news of runs; an empty id is for what belongs to no run."""

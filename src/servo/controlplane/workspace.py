@@ -30,7 +30,6 @@ from servo.controlplane.signals import Signals
 from servo.controlplane.store.batch import NewRun
 from servo.controlplane.store.store import Store
 from servo.controlplane.store.stored import StoredRun
-from servo.controlplane.tail import Tail
 from servo.types.events import (
     EventPayload,
     PoolChanged,
@@ -185,11 +184,6 @@ class Workspace:
     def materialized(self) -> MaterializedAssets:
         """What is materialised of the assets that are held."""
         return self._ledger.materialized
-
-    @property
-    def tail(self) -> Tail:
-        """The newest events, while somebody watches."""
-        return self._ledger.tail
 
     def find_task(self, task_id: str) -> tuple[ActiveRun, int] | None:
         """Return the run and the position of a task of an active run."""

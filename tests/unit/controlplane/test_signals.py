@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from servo.controlplane.signals import Signal, Signals
-from servo.types.events import TaskProgressed
+from servo.types.events import Event, RunUpdated, TaskProgressed
 from servo.types.records import Progress
 
 PROGRESS = TaskProgressed(index=0, attempt=1, progress=Progress(message="half"))
+
+
+NOW = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def event(sequence: int, run_id: str) -> Event:
+    return Event(sequence=sequence, occurred_at=NOW, run_id=run_id, payload=RunUpdated())
 
 
 def is_set(signal: Signal) -> bool:
@@ -68,3 +76,17 @@ def test_those_who_left_are_not_counted() -> None:
     assert len(signals) == 0
     signals.announce(["A"])
     assert not is_set(all_)
+
+
+def test_the_newest_events_are_kept_as_long_as_somebody_watches() -> None:
+    signals = Signals()
+    signals.publish([event(1, "A")])
+    assert signals.tail.after(0, 9) is None
+    run, all_ = signals.subscribe("A"), signals.subscribe_to_all()
+    signals.publish([event(2, "A"), event(3, "B")])
+    assert (is_set(run), is_set(all_)) == (True, True)
+    signals.unsubscribe("A", run)
+    assert signals.tail.after(1, 9) == [event(2, "A"), event(3, "B")]
+    signals.unsubscribe_from_all(all_)
+    assert signals.tail.after(1, 9) is None
+    assert signals.tail.newest == 3

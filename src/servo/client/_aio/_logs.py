@@ -42,8 +42,8 @@ class AsyncLogs:
 
         async def open_stream() -> AsyncGenerator[ReadLogsResponse, None]:
             nonlocal is_last
-            # The server ends the stream with the run, and also when it stops. Asked before the
-            # stream is opened, the answer means that nothing can come after its end.
+            # Whoever is in between may end a stream well before the run has ended. Asked before
+            # the stream is opened, the answer means that nothing can come after its end.
             is_last = not follow or await self._has_ended(run_id)
             request = ReadLogsRequest(run_id=run_id, task=task, follow=follow, after_cursor=cursor)
             stream = self._calls.stream(methods.READ_LOGS, request, sends_once=True)

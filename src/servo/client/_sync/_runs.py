@@ -318,8 +318,8 @@ class Runs:
                 for response in responses:
                     seen = max([seen, *(event.sequence for event in response.events)])
                     yield response
-            # The end may lie before `after_sequence`; otherwise the server closed the stream,
-            # most likely because it stops, and then it does not answer this either.
+            # The end may lie before `after_sequence`; otherwise somebody in between has closed the
+            # stream.
             look = GetRunRequest(run_id=run_id, page_size=NO_TASKS)
             run = (self._calls.unary(methods.GET_RUN, look, sends_once=True)).run
             has_ended = run.state.is_terminal and (run.last_sequence <= seen or seen == after)
