@@ -12,6 +12,7 @@ from servo._wire.keys import (
     partition_key_to_proto,
 )
 from servo._wire.times import timestamp_from_proto, timestamp_to_proto
+from servo.types._frozen import EMPTY_MAP
 from servo.types.records import (
     Column,
     Failure,
@@ -99,7 +100,7 @@ def materialization_from_proto(message: pb.Materialization) -> Materialization:
         byte_size=message.byte_size,
         path=message.path,
         columns=tuple([column_from_proto(column) for column in message.columns]),
-        metadata=dict(message.metadata) if message.metadata else {},
+        metadata=dict(message.metadata) if message.metadata else EMPTY_MAP,
     )
 
 
@@ -175,7 +176,7 @@ def task_from_proto(message: pb.Task) -> Task:
             materialization_from_proto(message.materialization) if has("materialization") else None
         ),
         checks=tuple([check_result_from_proto(result) for result in message.checks]),
-        spent=dict(message.spent) if message.spent else {},
+        spent=dict(message.spent) if message.spent else EMPTY_MAP,
         waiting=message.waiting,
         spent_before=dict(message.spent_before) if message.spent_before else {},
     )

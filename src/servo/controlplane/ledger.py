@@ -26,9 +26,8 @@ from servo.types.runs import TaskState
 
 @dataclass(frozen=True, slots=True)
 class _News:
-    """What the open batch says of one workspace."""
+    """What a batch says of one workspace."""
 
-    batch: Batch
     events: list[Event] = field(default_factory=list)
     made: list[Materialization] = field(default_factory=list)
 
@@ -55,7 +54,8 @@ class Ledger:
         self.materialized = MaterializedAssets(partial(store.current_materializations, number))
         self.is_open = False
         self._sequence = 0
-        self._news: _News | None = None
+        self._open_batch: Batch | None = None
+        self._news = _News()
 
     async def open(self) -> None:
         """Read where the history ends."""
@@ -66,6 +66,7 @@ class Ledger:
     def close(self) -> None:
         """Forget everything in memory; whoever watches looks again."""
         self.is_open = False
+        self._open_batch = None
         self.materialized.forget()
         self.signals.announce_all()
 
@@ -113,14 +114,17 @@ class Ledger:
     # -- when it is durable ---------------------------------------------------------------
 
     def _open_news(self) -> _News:
-        news, batch = self._news, self.journal.batch
-        if news is None or news.batch is not batch:
-            news = self._news = _News(batch)
-            batch.after.append(partial(self._publish, news))
-        return news
+        batch = self.journal.batch
+        if self._open_batch is not batch:
+            # The batch refers to its news, and not the other way round: it refers to runs as well,
+            # and is to be gone with its last user.
+            self._open_batch, self._news = batch, _News()
+            batch.after.append(partial(self._publish, self._news))
+        return self._news
 
     def _publish(self, news: _News) -> None:
-        self._news = None
+        if self._news is news:
+            self._open_batch = None
         for made in news.made:
             self.materialized.is_durable(made)
         self.signals.publish(news.events)

@@ -71,7 +71,7 @@ class RunMachine:
         self.plan = plan
         self.states = Counter(task.state for task in self.tasks)
         self._downstream: list[list[int]] = [[] for _ in self.tasks]
-        self._gates_of: list[list[int]] = [[] for _ in self.tasks]
+        self._gates_of: dict[int, list[int]] = {}
         self._behind_gate: list[list[int]] = [[] for _ in plan.gates]
         self._gate_waits = [0] * len(plan.gates)
         self._waits = [0] * len(self.tasks)
@@ -81,7 +81,7 @@ class RunMachine:
         done = [task.state is TaskState.SUCCEEDED for task in self.tasks]
         for number, gate in enumerate(self.plan.gates):
             for index in gate.tasks:
-                self._gates_of[index].append(number)
+                self._gates_of.setdefault(index, []).append(number)
                 self._gate_waits[number] += not done[index]
         for index, planned in enumerate(self.plan.tasks):
             for upstream in planned.upstream:
@@ -332,7 +332,7 @@ class RunMachine:
 
     def _release(self, changes: list[Change], index: int, now: datetime) -> None:
         waiting = self._downstream[index]
-        for number in self._gates_of[index]:
+        for number in self._gates_of.get(index, ()):
             self._gate_waits[number] -= 1
             if not self._gate_waits[number]:
                 waiting = [*waiting, *self._behind_gate[number]]
@@ -344,7 +344,7 @@ class RunMachine:
 
     def _next(self, index: int) -> Iterable[int]:
         yield from self._downstream[index]
-        for number in self._gates_of[index]:
+        for number in self._gates_of.get(index, ()):
             yield from self._behind_gate[number]
 
     def _skip_downstream(self, changes: list[Change], index: int, now: datetime) -> None:

@@ -135,12 +135,14 @@ class Scheduler:
         for resource in turns:
             self.freed(resource)
 
-    def discard(self, run_id: str) -> None:
+    def discard(self, active: ActiveRun) -> None:
         """A run has ended: nothing of it waits any more."""
-        gone = self._ready.take_run(run_id)
+        gone = self._ready.take_run(active.run_id)
         for resource, tasks in list(self._parked.items()):
-            tasks.take_run(run_id)
+            tasks.take_run(active.run_id)
             self._drop_if_empty(resource, tasks)
+        # What waited refers to its run.
+        active.waiting.clear()
         for task in gone:
             if task.turn is not None:
                 self.freed(task.turn)

@@ -221,7 +221,7 @@ class Workspace:
         del self.active[active.run_id]
         for task in active.machine.tasks:
             self._tasks.pop(task.task_id, None)
-        self.scheduler.discard(active.run_id)
+        self.scheduler.discard(active)
         self.materialized.release(active.known)
 
     # -- runs -----------------------------------------------------------------------------

@@ -8,9 +8,10 @@ nothing is validated a second time here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
+from servo.types._frozen import EMPTY_MAP
 from servo.types.amounts import Amounts
 from servo.types.checks import CheckResult
 from servo.types.keys import AssetKey
@@ -60,7 +61,7 @@ class Materialization:
     byte_size: int = 0
     path: str = ""
     columns: tuple[Column, ...] = ()
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = EMPTY_MAP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +91,9 @@ class Task:
     progress: Progress | None = None
     materialization: Materialization | None = None
     checks: tuple[CheckResult, ...] = ()
-    spent: Amounts = field(default_factory=dict)
+    spent: Amounts = EMPTY_MAP
     waiting: str = ""
-    spent_before: Amounts = field(default_factory=dict)
+    spent_before: Amounts = EMPTY_MAP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +129,12 @@ class Run:
     counts: TaskCounts = TaskCounts()
     tasks: tuple[Task, ...] = ()
     last_sequence: int = 0
-    trace_context: Mapping[str, str] = field(default_factory=dict)
+    trace_context: Mapping[str, str] = EMPTY_MAP
     priority: int = 0
     max_parallelism: int = 0
     timeout_seconds: int = 0
-    budget: Amounts = field(default_factory=dict)
-    spent: Amounts = field(default_factory=dict)
+    budget: Amounts = EMPTY_MAP
+    spent: Amounts = EMPTY_MAP
     code_version_id: str = ""
     parent_run_id: str = ""
     root_run_id: str = ""

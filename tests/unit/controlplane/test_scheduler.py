@@ -156,7 +156,7 @@ class World:
     def _retire(self, active: ActiveRun) -> None:
         if active.machine.is_over:
             del self.runs[active.run_id]
-            self.scheduler.discard(active.run_id)
+            self.scheduler.discard(active)
 
     def on_workers(self) -> list[tuple[ActiveRun, int]]:
         return [

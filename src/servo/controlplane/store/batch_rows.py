@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,11 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def of_batch(batch: Batch) -> Iterator[tuple[str, list[Row]]]:
-    """Yield the name of a query and the rows that it writes, until all of a batch is written."""
+def of_batch(batch: Batch) -> Iterator[tuple[str, Iterable[Row]]]:
+    """Yield the name of a query and the rows that it writes, until all of a batch is written.
+
+    Rows are made while they are written: those of a run with 100,000 tasks are large together.
+    """
     encode = _wire.encode
     yield "put_chunks", [{"workspace": w, "digest": d, "data": c} for w, d, c in batch.chunks]
     for workspace, new in batch.deployments:
@@ -28,18 +31,16 @@ def of_batch(batch: Batch) -> Iterator[tuple[str, list[Row]]]:
     runs = [_of_new_run(workspace, new) for workspace, new in batch.new_runs]
     yield "put_runs", runs
     yield "put_run_plans", runs
-    yield (
-        "put_events",
-        [
-            {
-                "workspace": workspace,
-                "sequence": event.sequence,
-                "run_id": event.run_id,
-                "record": encode(event),
-            }
-            for workspace, event in batch.events
-        ],
+    events = (
+        {
+            "workspace": workspace,
+            "sequence": event.sequence,
+            "run_id": event.run_id,
+            "record": encode(event),
+        }
+        for workspace, event in batch.events
     )
+    yield "put_events", events
     yield (
         "update_runs",
         [
@@ -47,19 +48,17 @@ def of_batch(batch: Batch) -> Iterator[tuple[str, list[Row]]]:
             for run_id, run in batch.run_rows.items()
         ],
     )
-    yield (
-        "put_tasks",
-        [
-            {
-                "run_id": run_id,
-                "task_index": index,
-                "task_id": task.task_id,
-                "token": token,
-                "record": encode(task),
-            }
-            for (run_id, index), (task, token) in batch.tasks.items()
-        ],
+    tasks = (
+        {
+            "run_id": run_id,
+            "task_index": index,
+            "task_id": task.task_id,
+            "token": token,
+            "record": encode(task),
+        }
+        for (run_id, index), (task, token) in batch.tasks.items()
     )
+    yield "put_tasks", tasks
     made = [_of_materialization(*entry) for entry in batch.materializations]
     yield "put_materializations", made
     yield "put_current_materializations", made
