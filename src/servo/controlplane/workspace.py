@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 
 from servo.controlplane.active import ActiveRun
-from servo.controlplane.attempts import ON_WORKER, Attempts, utc_now
+from servo.controlplane.attempts import ON_WORKER, Attempts
 from servo.controlplane.catalog import Catalog
+from servo.controlplane.clock import Clock
 from servo.controlplane.journal import Journal
 from servo.controlplane.leases import Leases, Resource
 from servo.controlplane.ledger import Ledger
@@ -56,6 +56,7 @@ class Workspace:
         journal: Where changes go.
         lease_length: How long a lease lasts without a heartbeat.
         cancel_grace: How long a cancelled attempt may take to end by itself.
+        clock: What time it is.
         shares: What tenants may have under way; shared by all workspaces.
 
     Attributes:
@@ -75,6 +76,7 @@ class Workspace:
         journal: Journal,
         lease_length: timedelta,
         cancel_grace: timedelta,
+        clock: Clock,
         shares: Shares | None = None,
     ) -> None:
         self.number = number
@@ -83,6 +85,7 @@ class Workspace:
         self.store = store
         self.journal = journal
         self.lease_length = lease_length
+        self.clock = clock
         self.asset_ids: dict[str, str] = {}
         self.current_deployment_id = ""
         self.active: dict[str, ActiveRun] = {}
@@ -106,6 +109,7 @@ class Workspace:
             record=self._record,
             lease_length=lease_length,
             cancel_grace=cancel_grace,
+            clock=clock,
         )
 
     @property
@@ -140,11 +144,11 @@ class Workspace:
 
     async def _resume(self, stored: StoredRun, catalog: Catalog) -> None:
         machine = RunMachine(stored.run, stored.tasks, stored.plan)
-        scope = Scope(stored.run.created_at or utc_now(), self.tenant_id)
+        scope = Scope(stored.run.created_at or self.clock.now(), self.tenant_id)
         active = ActiveRun(machine, stored.request, catalog, scope)
         active.tokens = stored.tokens
         await self.know_materializations(active.upstream_ids())
-        now = utc_now()
+        now = self.clock.now()
         self._adopt(active, now)
         for index, task in enumerate(machine.tasks):
             if task.state is TaskState.READY:
@@ -238,7 +242,7 @@ class Workspace:
         self, run: Run, tasks: list[Task], plan: Plan, request: CreateRunRequest, catalog: Catalog
     ) -> Run:
         """Record a new run, start it and return it; not durable yet."""
-        now = run.created_at or utc_now()
+        now = run.created_at or self.clock.now()
         active = ActiveRun(
             RunMachine(run, tasks, plan), request, catalog, Scope(now, self.tenant_id)
         )
@@ -257,7 +261,7 @@ class Workspace:
         active = self.active.get(run_id)
         if active is None:
             return None
-        now = utc_now()
+        now = self.clock.now()
         self._record(active, active.machine.cancel(reason, now), now)
         self.dispatch()
         return active.snapshot()
@@ -269,7 +273,7 @@ class Workspace:
         active = self.active.get(run_id)
         if active is None:
             return None
-        now, run = utc_now(), active.machine.run
+        now, run = self.clock.now(), active.machine.run
         changes = active.machine.updated(
             run.paused if paused is None else paused,
             run.priority if priority is None else priority,
@@ -291,7 +295,7 @@ class Workspace:
             slots: How many attempts' slots it has; `None` removes it.
         """
         if self.scheduler.pools.get(name) != slots:
-            self.append_event("", PoolChanged(name=name, slots=slots), utc_now())
+            self.append_event("", PoolChanged(name=name, slots=slots), self.clock.now())
             self.journal.batch.pools.append((self.number, name, slots))
             self.scheduler.resize(name, slots)
             self.dispatch()
@@ -339,15 +343,15 @@ class Workspace:
 
     def _set_alarm(self, seconds: float, active: ActiveRun, index: int | None) -> None:
         """Look at a task that waits for its retry, or at a run with a time limit, later."""
-        due = time.monotonic() + seconds
+        due = self.clock.monotonic() + seconds
         heapq.heappush(self._alarms, (due, next(self._alarm_numbers), active, index))
 
     def tick(self) -> None:
         """Act on what time has brought: leases that ran out, retries and time limits."""
         self._attempts.tick()
-        while self._alarms and self._alarms[0][0] <= time.monotonic():
+        while self._alarms and self._alarms[0][0] <= self.clock.monotonic():
             _, _, active, index = heapq.heappop(self._alarms)
-            now, machine = utc_now(), active.machine
+            now, machine = self.clock.now(), active.machine
             if index is not None:
                 self._record(active, machine.retry_due(index, now), now)
             else:
