@@ -69,7 +69,11 @@ class World:
         self.news += 1
 
     def add_run(
-        self, *names: str, partitions: Sequence[int] | None = None, **options: Any
+        self,
+        *names: str,
+        partitions: Sequence[int] | None = None,
+        catalog: Catalog = CATALOG,
+        **options: Any,
     ) -> ActiveRun:
         """Start a run that makes a partition of each asset; by default one that no other makes."""
         keys = sorted({AssetKey("raw", name) for name in names})
@@ -92,7 +96,7 @@ class World:
         ]
         run = Run(run_id=RunId.generate(), state=RunState.PENDING, **options)
         machine = RunMachine(run, tasks, Plan(assets=tuple(keys), tasks=tuple(planned)))
-        active = ActiveRun(machine, CreateRunRequest(selection=()), CATALOG, Scope(NOW, "acme"))
+        active = ActiveRun(machine, CreateRunRequest(selection=()), catalog, Scope(NOW, "acme"))
         self.runs[run.run_id] = active
         for change in machine.start(NOW):
             self.scheduler.add(active, change.index)
@@ -386,6 +390,24 @@ def test_a_pool_that_grows_is_filled_at_once() -> None:
     assert len(world.dispatch()) == 3
     world.scheduler.resize("warehouse", 4)
     assert len(world.dispatch()) == 1
+
+
+def test_the_limit_of_an_asset_counts_what_runs_of_a_deployment_without_it_execute() -> None:
+    limited = Catalog(
+        "next", [asset("raw.plain", execution=ExecutionPolicy(max_parallelism=2))], {}
+    )
+    world = World()
+    before = world.add_run("plain", "plain")
+    world.connect(credit=9)
+    assert [active is before for active, _ in world.dispatch()] == [True, True]
+    after = world.add_run("plain", "plain", catalog=limited)
+    unlimited = world.add_run("plain")
+    assert [active is unlimited for active, _ in world.dispatch()] == [True]
+    assert world.scheduler.missing(after, 0) == Resource("asset", "raw.plain")
+    world.finish(before, 0)
+    assert world.dispatch() == []
+    world.finish(unlimited, 0)
+    assert [active is after for active, _ in world.dispatch()] == [True]
 
 
 def test_the_slots_of_a_pool_are_its_leases_whoever_gave_them_back() -> None:
