@@ -468,6 +468,23 @@ def test_a_slot_that_becomes_free_goes_to_the_tenant_with_the_fewest() -> None:
     assert (len(first.on_workers()), len(second.on_workers())) == (2, 2)
 
 
+def test_no_slot_stays_free_while_tenants_wait_for_it() -> None:
+    shares = Shares(together=4)
+    first, second = World(shares, "acme"), World(shares, "globex")
+    for world in (first, second):
+        world.add_run(*["plain"] * 10)
+        world.connect(credit=99)
+    assert len(first.dispatch()) == 4
+    assert second.dispatch() == []
+    for attempt in first.on_workers()[:3]:
+        first.finish(*attempt)
+    first.news = 0
+    assert first.dispatch() == []
+    assert len(second.dispatch()) == 2
+    assert first.news == 1
+    assert len(first.dispatch()) == 1
+
+
 def test_a_tenant_that_waits_without_a_worker_does_not_hold_the_others() -> None:
     shares = Shares(together=2)
     first, second = World(shares, "acme"), World(shares, "globex")
