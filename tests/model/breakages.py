@@ -15,7 +15,8 @@ from servo.controlplane.store.stored import StoredRun
 from servo.controlplane.workspace import Workspace
 from servo.types import AssetDefinition
 from servo.types.events import Event
-from servo.types.records import Run, Task
+from servo.types.records import Failure, Run, Task
+from servo.types.runs import FailureCategory
 from servo.types.sessions import AttemptFinished, Lease, WorkerMessage
 
 Story = Callable[[Interleavings], None]
@@ -58,6 +59,30 @@ class Rejuvenating(MoodyStore):
         return found
 
 
+class Polite(Engine):
+    """Stops a run that takes too long as if somebody had asked for it."""
+
+    def tick(self) -> None:
+        for home, workspace in enumerate(self.workspaces):
+            for run_id, active in list(workspace.active.items()):
+                if active.machine.run.timeout_seconds:
+                    self.cancel(home, run_id)
+        super().tick()
+
+
+class Lenient(Engine):
+    """Takes attempts that were too slow for ones that had bad luck."""
+
+    def receive(self, worker: PlayedWorker, *messages: WorkerMessage) -> None:
+        super().receive(worker, *map(self._excused, messages))
+
+    def _excused(self, message: WorkerMessage) -> WorkerMessage:
+        if not isinstance(message, AttemptFinished) or not isinstance(message.outcome, Failure):
+            return message
+        outcome = replace(message.outcome, category=FailureCategory.INFRASTRUCTURE)
+        return replace(message, outcome=outcome)
+
+
 def a_run_takes_too_long(around: Interleavings) -> None:
     around.somebody_starts_a_run(0, everything_of("mart.*", timeout_seconds=60))
     around.time_passes(60, True)
@@ -84,9 +109,8 @@ def attempts_take_too_long(around: Interleavings) -> None:
 
 
 def attempts_break(around: Interleavings) -> None:
-    for _ in range(2):
-        around.work_goes_on_for_a_while(0, 1, 1.0)
-        around.time_passes(1, True)
+    around.work_goes_on_for_a_while(0, 1, 1.0)
+    around.time_passes(15, True)
     around.everything_is_committed()
 
 
@@ -119,7 +143,7 @@ class Blind(Engine):
     def start(self) -> None:
         super().start()
         for workspace in self.workspaces:
-            workspace.scheduler.connected = lambda _: None  # type: ignore[method-assign]
+            workspace.scheduler.connected = lambda _: None
 
 
 def a_worker_with_another_version_comes(around: Interleavings) -> None:
@@ -299,6 +323,17 @@ BREAKAGES = (
         said="no run is timed out before its time is up",
         story=a_run_takes_half_of_its_time,
         engine=Impatient,
+    ),
+    Breakage(said="a retry waits for its time", story=attempts_break, engine=Impatient),
+    Breakage(
+        said="only a run that somebody stops is cancelled",
+        story=a_run_takes_too_long,
+        engine=Polite,
+    ),
+    Breakage(
+        said="what is recorded was said under its lease",
+        story=attempts_take_too_long,
+        engine=Lenient,
     ),
     Breakage(
         said="an attempt goes to a worker that has its code",

@@ -73,8 +73,8 @@ class Engine:
 
     Attributes:
         clock: What time it is.
-        ticked: When the control plane last looked what time has brought, unless it has read its
-            state again since.
+        read: How often the control plane has read its state.
+        ticked: When it last looked what time has brought, unless it has read its state since.
     """
 
     clock_type: ClassVar[type[PlayedClock]] = PlayedClock
@@ -93,6 +93,7 @@ class Engine:
         self.per_tenant = per_tenant
         self.together = together
         self.clock = self.clock_type()
+        self.read = 0
         self._runner = asyncio.Runner()
         self._tasks: list[asyncio.Task[None]] = []
         self.start()
@@ -100,6 +101,7 @@ class Engine:
     def start(self) -> None:
         """Come up with what the store has."""
         self.clock.boot()
+        self.read += 1
         self.ticked = NEVER
         self.plane = Plane(
             self.store,
@@ -142,7 +144,8 @@ class Engine:
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Let the event loop run until something is done."""
-        return self._runner.run(work)
+        # The runner would look after signals each time, and that takes longer than most work.
+        return self._runner.get_loop().run_until_complete(work)
 
     def act(self, home: int, do: Callable[[Workspace], _T]) -> _T:
         """Do something with a workspace that the event loop does between two awaits."""
@@ -164,6 +167,7 @@ class Engine:
             try:
                 await self.plane.journal.durable()
             except errors.FilesystemError:
+                self.read += 1
                 self.ticked = NEVER
                 raise
             finally:

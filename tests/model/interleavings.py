@@ -227,6 +227,12 @@ class Interleavings(Scene):
                 lease.ends_by = 0.0
         self.engine.tick()
 
+    @precondition(lambda self: self.held())
+    @rule(first=picks, count=several, at_once=st.booleans())
+    def attempts_take_too_long(self, first: int, count: int, at_once: bool) -> None:
+        self.attempts_start(first, count, at_once)
+        self.time_passes(60, at_once)
+
     @rule(seconds=st.sampled_from([0, 1, 30, 60, 300]), at_once=st.booleans())
     def time_passes(self, seconds: int, at_once: bool) -> None:
         """Workers end the attempts that take too long; the control plane looks at the rest."""

@@ -55,7 +55,7 @@ class Mirror:
         self.stopped: set[str] = set()
         self._assets: dict[str, dict[AssetKey, AssetDefinition]] = {}
         self._watches: dict[str, Watch] = {}
-        self._compared: dict[str, int] = {}
+        self._compared: dict[str, tuple[int, int]] = {}
         self._due: dict[Place, datetime] = {}
 
     def deploy(self, deployment_id: str, assets: Sequence[AssetDefinition]) -> None:
@@ -227,9 +227,16 @@ class Mirror:
         folded, tasks = self.fold.run(run_id), self.fold.tasks[run_id]
         active = engine.workspaces[self.home].active.get(run_id)
         promise((active is None) is folded.state.is_terminal, "a run is active until it ends")
-        if active is None and self._compared.get(run_id) == folded.last_sequence:
+        if active is not None:
+            promise(
+                list(map(recorded, active.machine.tasks)) == tasks,
+                "the history folds to the tasks in memory",
+            )
+        # What is stored of a run changes with its events.
+        news = folded.last_sequence, engine.read
+        if self._compared.get(run_id) == news:
             return
-        self._compared[run_id] = folded.last_sequence
+        self._compared[run_id] = news
         run, stored = engine.stored(self.home, run_id)
         promise(run is not None, "a run that was accepted is stored")
         assert run is not None
@@ -238,11 +245,6 @@ class Mirror:
             without_spent(run) == without_spent(folded), "the history folds to the run in the store"
         )
         promise(numbers(run) == numbers(folded), "a run has spent what its tasks have")
-        if active is not None:
-            promise(
-                list(map(recorded, active.machine.tasks)) == tasks,
-                "the history folds to the tasks in memory",
-            )
 
 
 def _is_up(run: Run, now: datetime) -> bool:
