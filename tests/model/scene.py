@@ -167,7 +167,8 @@ class Scene(RuleBasedStateMachine):
 
     def _could_start(self, workspace: Workspace, active: ActiveRun, task: Task) -> bool:
         run, scheduler, shares = active.machine.run, workspace.scheduler, self.engine.plane.shares
-        if run.paused or active.policy(task).pools:
+        is_pooled = any(name in scheduler.pools for name in active.policy(task).pools)
+        if run.paused or is_pooled:
             # Somebody who takes more slots of a pool may be next, and not have enough yet.
             return False
         has_room = all(
