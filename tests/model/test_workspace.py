@@ -38,9 +38,10 @@ def interleavings(opened: MoodyStore, engine: type[Engine] = Engine) -> type[Int
     return Here
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[MoodyStore]:
-    opened = MoodyStore(tmp_path / "servo.db")
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MoodyStore]:
+    """One for all tests: to make one takes longer than most stories, and workspaces are new."""
+    opened = MoodyStore(tmp_path_factory.mktemp("interleavings") / "servo.db")
     yield opened
     opened.close()
 
@@ -187,8 +188,10 @@ def test_a_store_that_is_broken_is_found(tmp_path: Path, kind: type[MoodyStore],
 @pytest.mark.parametrize(
     "breakage", BREAKAGES, ids=lambda one: f"{one.engine.__name__}-{one.store.__name__}"
 )
-def test_a_promise_breaks_where_something_is_broken(tmp_path: Path, breakage: Breakage) -> None:
-    opened = breakage.store(tmp_path / "broken.db")
+def test_a_promise_breaks_where_something_is_broken(
+    store: MoodyStore, tmp_path: Path, breakage: Breakage
+) -> None:
+    opened = store if breakage.store is MoodyStore else breakage.store(tmp_path / "broken.db")
     try:
         with (
             pytest.raises(BrokenPromiseError, match=f"^{breakage.said}$"),
@@ -196,7 +199,8 @@ def test_a_promise_breaks_where_something_is_broken(tmp_path: Path, breakage: Br
         ):
             breakage.story(around)
     finally:
-        opened.close()
+        if opened is not store:
+            opened.close()
 
 
 def test_no_promise_breaks_where_nothing_is_broken(store: MoodyStore) -> None:
