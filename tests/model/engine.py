@@ -1,7 +1,7 @@
 """A real control plane without sockets, driven step by step.
 
-The plane, its journal, its workspace and its database are the real ones; workers and connections
-are played. The event loop runs only while something is committed or read, so that everything
+The plane, its journal, its workspaces and its database are the real ones; workers, connections and
+time are played. The event loop runs only while something is committed or read, so that everything
 between two commits shares one, and a test decides whether a commit happens before the control plane
 dies.
 """
@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, TypeVar
 
+from model.clocks import PlayedClock
+from model.players import PlayedWorker
 from servo import _wire, errors
 from servo.controlplane.caller import Caller
 from servo.controlplane.deployments import Deployments
 from servo.controlplane.plane import Plane
 from servo.controlplane.runs import Runs
-from servo.controlplane.sessions import WorkerSession
+from servo.controlplane.shares import Shares
 from servo.controlplane.store.batch import Batch
 from servo.controlplane.store.sqlite import SqliteStore
 from servo.controlplane.workspace import Workspace
@@ -30,14 +31,9 @@ from servo.types.manifests import ManifestContents
 from servo.types.records import Run, Task
 from servo.types.requests import CreateRunRequest, DeployRequest, UploadChunksRequest
 from servo.types.sessions import (
-    CancelTask,
     CreditGrant,
     Lease,
-    LeaseRevoked,
-    ResultReceipt,
-    ServerMessage,
     ServerWelcome,
-    TaskDispatch,
     WorkerHello,
     WorkerMessage,
 )
@@ -45,7 +41,9 @@ from servo.types.sessions import (
 _T = TypeVar("_T")
 
 LEASE = timedelta(hours=1)
-"""Longer than any test: a lease runs out when the test says so."""
+"""A lease rarely runs out before the test says so."""
+
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 LOOPS = 20
 """Turns of the event loop in which messages reach those who wait for them."""
@@ -63,64 +61,64 @@ class MoodyStore(SqliteStore):
         await super().write(batch)
 
 
-@dataclass(slots=True)
-class PlayedWorker:
-    """A worker as far as the control plane can tell.
-
-    Attributes:
-        worker_id: Who it is.
-        session: Its connection, if it has one.
-        attempts: What it executes, by token.
-        asked_to_end: Tokens of the attempts that it was asked to end.
-        receipts: What it was told about its results.
-        given: What it was given.
-    """
-
-    worker_id: str
-    session: WorkerSession | None = None
-    attempts: dict[int, Lease] = field(default_factory=dict)
-    asked_to_end: set[int] = field(default_factory=set)
-    receipts: list[ResultReceipt] = field(default_factory=list)
-    given: list[TaskDispatch] = field(default_factory=list)
-
-    def take(self, message: ServerMessage) -> None:
-        """Act on a message of the control plane."""
-        match message:
-            case TaskDispatch(lease=lease):
-                self.given.append(message)
-                self.attempts[lease.token] = lease
-            case CancelTask(lease=lease):
-                self.asked_to_end.add(lease.token)
-            case LeaseRevoked(lease=lease):
-                self.attempts.pop(lease.token, None)
-            case ResultReceipt():
-                self.receipts.append(message)
-
-
 class Engine:
-    """One workspace of a control plane on a store.
+    """A control plane on a store, with some of its workspaces.
 
     Args:
         store: The store; several engines may follow each other on it.
-        workspace_id: The workspace, new to the store.
+        callers: Whose the workspaces are, each new to the store. Whatever is of one workspace is
+            asked for by its position here.
+        per_tenant: Attempts that one tenant may have under way; 0 for no limit.
+        together: Attempts that all of them may have under way; 0 for no limit.
+
+    Attributes:
+        clock: What time it is.
+        read: How often the control plane has read its state.
+        ticked: When it last looked what time has brought, unless it has read its state since.
     """
 
-    def __init__(self, store: MoodyStore, workspace_id: str) -> None:
+    clock_type: ClassVar[type[PlayedClock]] = PlayedClock
+    shares_type: ClassVar[type[Shares]] = Shares
+
+    def __init__(
+        self,
+        store: MoodyStore,
+        callers: Sequence[Caller],
+        *,
+        per_tenant: int = 0,
+        together: int = 0,
+    ) -> None:
         self.store = store
-        self.caller = Caller(tenant_id="tenant", workspace_id=workspace_id)
+        self.callers = callers
+        self.per_tenant = per_tenant
+        self.together = together
+        self.clock = self.clock_type()
+        self.read = 0
         self._runner = asyncio.Runner()
         self._tasks: list[asyncio.Task[None]] = []
         self.start()
 
     def start(self) -> None:
         """Come up with what the store has."""
-        self.plane = Plane(self.store, lease_length=LEASE, cancel_grace=timedelta(0))
+        self.clock.boot()
+        self.read += 1
+        self.ticked = NEVER
+        self.plane = Plane(
+            self.store,
+            lease_length=LEASE,
+            cancel_grace=timedelta(0),
+            shares=self.shares_type(self.per_tenant, self.together),
+            clock=self.clock,
+        )
 
-        async def come_up() -> Workspace:
+        async def come_up() -> list[Workspace]:
             self._tasks.append(asyncio.create_task(self.plane.journal.run()))
-            return await self.plane.workspace(self.caller.tenant_id, self.caller.workspace_id)
+            return [
+                await self.plane.workspace(caller.tenant_id, caller.workspace_id)
+                for caller in self.callers
+            ]
 
-        self.workspace = self.run(come_up())
+        self.workspaces = self.run(come_up())
 
     def die(self) -> None:
         """Lose everything that is not committed, and every connection."""
@@ -132,8 +130,7 @@ class Engine:
 
         async def end() -> None:
             # What was sent already may have arrived.
-            for _ in range(LOOPS):
-                await asyncio.sleep(0)
+            await self._rest()
             for listener in listeners:
                 listener.cancel()
             await asyncio.gather(journal, *listeners, return_exceptions=True)
@@ -147,7 +144,17 @@ class Engine:
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Let the event loop run until something is done."""
-        return self._runner.run(work)
+        # The runner would look after signals each time, and that takes longer than most work.
+        return self._runner.get_loop().run_until_complete(work)
+
+    def act(self, home: int, do: Callable[[Workspace], _T]) -> _T:
+        """Do something with a workspace that the event loop does between two awaits."""
+        # What it leaves for the next turn waits until the event loop runs.
+        asyncio._set_running_loop(self._runner.get_loop())
+        try:
+            return do(self.workspaces[home])
+        finally:
+            asyncio._set_running_loop(None)
 
     def commit(self) -> None:
         """Write what has happened, and let the messages that follow from it arrive.
@@ -159,51 +166,79 @@ class Engine:
         async def settle() -> None:
             try:
                 await self.plane.journal.durable()
+            except errors.FilesystemError:
+                self.read += 1
+                self.ticked = NEVER
+                raise
             finally:
                 await self._loaded()
-                for _ in range(LOOPS):
-                    await asyncio.sleep(0)
+                await self._rest()
+            # What one workspace gave back, another one may have taken meanwhile.
+            while not self.plane.journal.batch.is_empty:
+                await self.plane.journal.durable()
+                await self._rest()
 
         self.run(settle())
 
+    async def _rest(self) -> None:
+        for _ in range(LOOPS):
+            await asyncio.sleep(0)
+
     async def _loaded(self) -> None:
         """Wait for the state to be read again, if it has to be."""
-        while not self.workspace.is_loaded:
-            await self.plane.workspace(self.caller.tenant_id, self.caller.workspace_id)
+        while not all(workspace.is_loaded for workspace in self.workspaces):
+            for caller in self.callers:
+                await self.plane.workspace(caller.tenant_id, caller.workspace_id)
             await asyncio.sleep(0)
+
+    def tick(self) -> None:
+        """Let the control plane look what time has brought."""
+        for home in range(len(self.workspaces)):
+            self.act(home, Workspace.tick)
+        self.ticked = self.clock.now()
 
     # -- verbs ----------------------------------------------------------------------------
 
-    def deploy(self, assets: tuple[AssetDefinition, ...]) -> None:
-        """Deploy assets."""
+    def deploy(self, home: int, assets: tuple[AssetDefinition, ...]) -> str:
+        """Deploy assets; return the id of the deployment."""
+        caller = self.callers[home]
         contents = ManifestContents(assets=tuple(sorted(assets, key=lambda one: one.key)))
         chunk = _wire.encode_chunk(contents.assets)
         verbs = Deployments(self.plane)
-        self.run(verbs.upload_chunks(self.caller, UploadChunksRequest(chunks=(chunk,))))
+        self.run(verbs.upload_chunks(caller, UploadChunksRequest(chunks=(chunk,))))
         request = DeployRequest(
             content_fingerprint=_wire.manifest_fingerprint(contents),
             header=ManifestContents(),
             chunk_digests=(hashlib.sha256(chunk).digest(),),
         )
-        self.run(verbs.deploy(self.caller, request))
+        deployment = self.run(verbs.deploy(caller, request)).deployment
+        assert deployment is not None
+        return deployment.deployment_id
 
-    def create_run(self, request: CreateRunRequest) -> tuple[Run, list[Task]]:
+    def create_run(self, home: int, request: CreateRunRequest) -> tuple[Run, list[Task]]:
         """Start a run; return it with its tasks."""
-        run = self.run(Runs(self.plane).create_run(self.caller, request)).run
+        run = self.run(Runs(self.plane).create_run(self.callers[home], request)).run
         return run, self.run(self.store.tasks(run.run_id, 0, -1))
+
+    def cancel(self, home: int, run_id: str) -> Run | None:
+        """Stop a run of a workspace; `None` when it has no such run that goes on."""
+        return self.act(home, lambda workspace: workspace.cancel(run_id, "enough"))
 
     # -- workers --------------------------------------------------------------------------
 
     def connect(self, worker: PlayedWorker, leases: tuple[Lease, ...]) -> None:
         """Open a session for a worker that says which leases it has."""
-        hello = WorkerHello(worker_id=worker.worker_id, leases=leases)
+        hello = WorkerHello(
+            worker_id=worker.worker_id, code_version_id=worker.code_version_id, leases=leases
+        )
         welcome = ServerWelcome(
             protocol_version=1,
             heartbeat_interval=LEASE,
             lease_length=LEASE,
             store_id=self.store.store_id,
         )
-        session = worker.session = self.workspace.connect(hello, welcome)
+        session = self.act(worker.home, lambda workspace: workspace.connect(hello, welcome))
+        worker.session = session
 
         async def listen() -> None:
             async for response in session.responses():
@@ -214,10 +249,21 @@ class Engine:
 
     def receive(self, worker: PlayedWorker, *messages: WorkerMessage) -> None:
         """Let messages of a worker arrive, as one request of its stream."""
-        assert worker.session is not None
-        for message in messages:
-            self.workspace.receive(worker.session, message)
-        self.workspace.dispatch()
+        session = worker.session
+        assert session is not None
+
+        def arrive(workspace: Workspace) -> None:
+            for message in messages:
+                workspace.receive(session, message)
+            workspace.dispatch()
+
+        self.act(worker.home, arrive)
+
+    def disconnect(self, worker: PlayedWorker) -> None:
+        """End the connection of a worker."""
+        session, worker.session = worker.session, None
+        if session is not None:
+            self.act(worker.home, lambda workspace: workspace.disconnect(session))
 
     def grant(self, worker: PlayedWorker, attempts: int) -> None:
         """Let a worker take further attempts."""
@@ -225,15 +271,16 @@ class Engine:
 
     # -- what is recorded -----------------------------------------------------------------
 
-    def events(self, after: int) -> list[Event]:
-        """Return what the store has of the history after a sequence number."""
-        number = self.workspace.number
+    def events(self, home: int, after: int) -> list[Event]:
+        """Return what the store has of a history after a sequence number."""
+        number = self.workspaces[home].number
         return self.run(self.store.workspace_events(number, after, -1))
 
-    def stored(self, run_id: str) -> tuple[Run | None, list[Task]]:
-        """Return what the store has of a run."""
-        return self.run(self.store.run_with_tasks(self.workspace.number, run_id, 0, -1))
+    def stored(self, home: int, run_id: str) -> tuple[Run | None, list[Task]]:
+        """Return what the store has of a run, as a workspace sees it."""
+        number = self.workspaces[home].number
+        return self.run(self.store.run_with_tasks(number, run_id, 0, -1))
 
-    def pools(self) -> dict[str, int]:
-        """Return what the store has of the pools."""
-        return self.run(self.store.pools(self.workspace.number))
+    def pools(self, home: int) -> dict[str, int]:
+        """Return what the store has of the pools of a workspace."""
+        return self.run(self.store.pools(self.workspaces[home].number))

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from model.engine import Engine, MoodyStore, PlayedWorker
+from model.engine import Engine, MoodyStore
+from model.players import PlayedWorker
 from plane_kit import asset
-from servo.types import AssetKey, MaterializationId, PartitionKey, WorkerId
+from servo.controlplane.caller import Caller
+from servo.types import AssetKey, MaterializationId, PartitionKey
 from servo.types.records import Materialization
 from servo.types.requests import CreateRunRequest
 from servo.types.sessions import AttemptFinished, AttemptStarted, AttemptSucceeded
@@ -26,8 +28,8 @@ CHAINS = tuple(
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     store = MoodyStore(tmp_path / "servo.db")
-    engine = Engine(store, "workspace")
-    engine.deploy(CHAINS)
+    engine = Engine(store, [Caller(tenant_id="tenant", workspace_id="workspace")])
+    engine.deploy(0, CHAINS)
     gc.collect()
     gc.disable()
     yield engine
@@ -37,8 +39,8 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 
 def start(engine: Engine, selection: str = "*") -> tuple[str, weakref.ref[object]]:
-    run, _ = engine.create_run(CreateRunRequest(selection=(selection,)))
-    return run.run_id, weakref.ref(engine.workspace.active[run.run_id].machine)
+    run, _ = engine.create_run(0, CreateRunRequest(selection=(selection,), timeout_seconds=3600))
+    return run.run_id, weakref.ref(engine.workspaces[0].active[run.run_id].machine)
 
 
 def work(engine: Engine, worker: PlayedWorker) -> None:
@@ -60,35 +62,37 @@ def work(engine: Engine, worker: PlayedWorker) -> None:
 
 
 def test_a_run_that_is_done_is_gone(engine: Engine) -> None:
-    worker = PlayedWorker(str(WorkerId.generate()))
+    worker = PlayedWorker()
     engine.connect(worker, ())
     engine.grant(worker, 100)
     _, machine = start(engine)
     for _ in range(5):
         work(engine, worker)
-    assert not engine.workspace.active
+    assert not engine.workspaces[0].active
     assert machine() is None
-    assert not any(engine.workspace.materialized.of(one) for one in engine.workspace.asset_ids)
+    assert not any(
+        engine.workspaces[0].materialized.of(one) for one in engine.workspaces[0].asset_ids
+    )
 
 
 def test_a_run_that_was_stopped_is_gone(engine: Engine) -> None:
     run_id, machine = start(engine)
-    engine.workspace.cancel(run_id, "enough")
+    engine.cancel(0, run_id)
     engine.commit()
-    assert not engine.workspace.active
+    assert not engine.workspaces[0].active
     assert machine() is None
 
 
 def test_what_a_run_read_is_let_go_while_others_go_on(engine: Engine) -> None:
-    workspace = engine.workspace
-    worker = PlayedWorker(str(WorkerId.generate()))
+    workspace = engine.workspaces[0]
+    worker = PlayedWorker()
     engine.connect(worker, ())
     engine.grant(worker, 100)
     start(engine)
     for _ in range(5):
         work(engine, worker)
     held, _ = start(engine, "raw.b*")
-    workspace.update_run(held, paused=True)
+    engine.act(0, lambda workspace: workspace.update_run(held, paused=True))
     start(engine, "raw.a*")
     known = workspace.materialized.of(workspace.asset_ids["raw.a0"])
     assert len(known) == 1

@@ -1,19 +1,29 @@
-"""Every interleaving around a workspace keeps what is promised, on a real database."""
+"""Every interleaving around two workspaces keeps what is promised, on a real database."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from model.engine import Engine, MoodyStore, PlayedWorker
+from model.breakages import (
+    BREAKAGES,
+    Breakage,
+    attempts_break,
+    attempts_take_too_long,
+)
+from model.engine import Engine, MoodyStore
 from model.interleavings import Interleavings
+from model.players import PlayedWorker
 from model.promises import BrokenPromiseError
 from model.searches import SEARCH, UNTIL_BROKEN
+from servo.controlplane import machine
 from servo.controlplane.store.batch import Batch
 from servo.types.sessions import AttemptFinished, WorkerMessage
 
@@ -28,9 +38,10 @@ def interleavings(opened: MoodyStore, engine: type[Engine] = Engine) -> type[Int
     return Here
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[MoodyStore]:
-    opened = MoodyStore(tmp_path / "servo.db")
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MoodyStore]:
+    """One for all tests: to make one takes longer than most stories, and workspaces are new."""
+    opened = MoodyStore(tmp_path_factory.mktemp("interleavings") / "servo.db")
     yield opened
     opened.close()
 
@@ -41,13 +52,23 @@ def test_every_interleaving_keeps_what_is_promised(store: MoodyStore) -> None:
     )
 
 
+@contextmanager
+def come_up(
+    opened: MoodyStore, engine: type[Engine] = Engine, limits: tuple[int, int] = (0, 0)
+) -> Iterator[Interleavings]:
+    around = interleavings(opened, engine)()
+    try:
+        around.come_up(limits=limits)
+        yield around
+    finally:
+        around.engine.close()
+
+
 @pytest.mark.parametrize("is_restarted", [False, True])
 def test_a_worker_that_was_away_when_its_run_was_stopped_is_asked_to_end_when_it_returns(
     store: MoodyStore, is_restarted: bool
 ) -> None:
-    around = interleavings(store)()
-    try:
-        around.come_up()
+    with come_up(store) as around:
         around.a_connection_breaks(0)
         around.somebody_stops_a_run(0)
         around.everything_is_committed()
@@ -57,8 +78,6 @@ def test_a_worker_that_was_away_when_its_run_was_stopped_is_asked_to_end_when_it
         assert worker.asked_to_end == set()
         around.a_worker_connects(0, 0, 1, True)
         assert worker.asked_to_end == set(worker.attempts) != set()
-    finally:
-        around.engine.close()
 
 
 # -- each promise breaks when something is broken ------------------------------------------------
@@ -73,7 +92,15 @@ class Unfenced(Engine):
     def _renewed(self, message: WorkerMessage) -> WorkerMessage:
         if not isinstance(message, AttemptFinished):
             return message
-        held = self.workspace.leases.get(message.lease.task_id)
+        held = next(
+            (
+                held
+                for workspace in self.workspaces
+                for task_id, held in workspace.leases.items()
+                if task_id == message.lease.task_id
+            ),
+            None,
+        )
         token = message.lease.token if held is None else held.token
         return replace(message, lease=replace(message.lease, token=token))
 
@@ -83,7 +110,8 @@ class Forgetful(Engine):
 
     def start(self) -> None:
         super().start()
-        self.workspace.leases.clear()
+        for workspace in self.workspaces:
+            workspace.leases.clear()
 
 
 class Hasty(Engine):
@@ -125,7 +153,7 @@ def broken(opened: MoodyStore, engine: type[Engine] = Engine) -> str:
 @pytest.mark.parametrize(
     ("engine", "said"),
     [
-        (Unfenced, "what is recorded was made under its lease"),
+        (Unfenced, "what is recorded was said under its lease"),
         (Forgetful, "what is on a worker is out under a lease"),
     ],
 )
@@ -136,14 +164,10 @@ def test_a_control_plane_that_is_broken_is_found(
 
 
 def test_a_control_plane_that_speaks_before_it_has_written_is_found(store: MoodyStore) -> None:
-    around = interleavings(store, Hasty)()
-    try:
-        around.come_up()
-        around.a_worker_connects(1, 0, 1, False)
+    with come_up(store, Hasty) as around:
+        around.a_worker_connects(2, 0, 1, False)
         with pytest.raises(BrokenPromiseError, match="nothing is said before it is recorded"):
             around.the_control_plane_starts_again(False)
-    finally:
-        around.engine.close()
 
 
 @pytest.mark.parametrize(
@@ -159,3 +183,49 @@ def test_a_store_that_is_broken_is_found(tmp_path: Path, kind: type[MoodyStore],
         assert broken(opened) == said
     finally:
         opened.close()
+
+
+@pytest.mark.parametrize(
+    "breakage", BREAKAGES, ids=lambda one: f"{one.engine.__name__}-{one.store.__name__}"
+)
+def test_a_promise_breaks_where_something_is_broken(
+    store: MoodyStore, tmp_path: Path, breakage: Breakage
+) -> None:
+    opened = store if breakage.store is MoodyStore else breakage.store(tmp_path / "broken.db")
+    try:
+        with (
+            pytest.raises(BrokenPromiseError, match=f"^{breakage.said}$"),
+            come_up(opened, breakage.engine, breakage.limits) as around,
+        ):
+            breakage.story(around)
+    finally:
+        if opened is not store:
+            opened.close()
+
+
+def test_no_promise_breaks_where_nothing_is_broken(store: MoodyStore) -> None:
+    for breakage in BREAKAGES:
+        with come_up(store, limits=breakage.limits) as around:
+            breakage.story(around)
+
+
+def test_a_control_plane_that_tries_again_against_the_policy_is_found(
+    store: MoodyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with come_up(store) as around:
+        attempts_take_too_long(around)
+    monkeypatch.setattr(machine, "is_retried", lambda *_: True)
+    said = "another attempt follows where the policy says so"
+    with pytest.raises(BrokenPromiseError, match=said), come_up(store) as around:
+        attempts_take_too_long(around)
+
+
+def test_a_control_plane_that_tries_again_too_early_is_found(
+    store: MoodyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with come_up(store) as around:
+        attempts_break(around)
+    monkeypatch.setattr(machine, "backoff", lambda *_: timedelta(0))
+    said = "a retry waits for its time"
+    with pytest.raises(BrokenPromiseError, match=said), come_up(store) as around:
+        attempts_break(around)

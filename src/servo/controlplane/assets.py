@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 from servo import errors
 from servo.controlplane.caller import Caller, page_number
@@ -77,7 +76,7 @@ class Assets:
         )
         definition = catalog.assets[key]
         try:
-            scope = Scope(datetime.now(UTC), workspace.tenant_id)
+            scope = Scope(workspace.clock.now(), workspace.tenant_id)
             declared: int | None = scope.declared(definition).size
         except errors.InvalidArgumentError:
             declared = None  # open at the start: nobody can count the partitions

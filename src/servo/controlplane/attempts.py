@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from servo import errors
 from servo.controlplane import budgets
 from servo.controlplane import machine as machines
 from servo.controlplane.active import ActiveRun
+from servo.controlplane.clock import Clock
 from servo.controlplane.dispatching import task_dispatch
 from servo.controlplane.leases import HeldLease, Leases, Resource
 from servo.controlplane.ledger import Ledger
@@ -75,6 +75,7 @@ class Attempts:
         record: Records changes of a run.
         lease_length: How long a lease lasts without a heartbeat.
         cancel_grace: How long a cancelled attempt may take to end by itself.
+        clock: What time it is.
     """
 
     def __init__(
@@ -88,9 +89,11 @@ class Attempts:
         record: Record,
         lease_length: timedelta,
         cancel_grace: timedelta,
+        clock: Clock,
     ) -> None:
         self.lease_length = lease_length
         self.cancel_grace = cancel_grace
+        self._clock = clock
         self._ledger = ledger
         self._scheduler = scheduler
         self._leases = leases
@@ -120,7 +123,7 @@ class Attempts:
             if refusal is None:
                 self._give(active, index, candidate.session, candidate.slots)
             else:
-                now = utc_now()
+                now = self._clock.now()
                 self._record(active, active.machine.refused(index, refusal, now), now)
                 # What it would have taken is free for whoever is next.
                 for resource in candidate.slots:
@@ -129,7 +132,7 @@ class Attempts:
     def _give(
         self, active: ActiveRun, index: int, session: WorkerSession, slots: dict[Resource, int]
     ) -> None:
-        now = utc_now()
+        now = self._clock.now()
         self._record(active, active.machine.dispatched(index, session.worker_id, now), now)
         task = active.machine.tasks[index]
         token = active.tokens[index]
@@ -161,7 +164,7 @@ class Attempts:
         self._recorded.clear()
 
     def _expiry(self) -> float:
-        return time.monotonic() + self.lease_length.total_seconds()
+        return self._clock.monotonic() + self.lease_length.total_seconds()
 
     # -- ending attempts ------------------------------------------------------------------
 
@@ -206,7 +209,7 @@ class Attempts:
 
     def tick(self) -> None:
         """Take back the leases that have run out, and those of attempts that do not end."""
-        monotonic = time.monotonic()
+        monotonic = self._clock.monotonic()
         for task_id, held in self._leases.items():
             if held.expires < monotonic:
                 _LOG.warning("the lease of task %s ran out", task_id)
@@ -220,14 +223,14 @@ class Attempts:
         active, index = self._tasks[task_id]
         task = active.machine.tasks[index]
         self._take_back(task)
-        now = utc_now()
+        now = self._clock.now()
         self._record(active, active.machine.lost(index, active.policy(task), now), now)
 
     def _give_up(self, task_id: str, held: HeldLease) -> None:
         active, index = self._tasks[task_id]
         task = active.machine.tasks[index]
         self._take_back(task)
-        now = utc_now()
+        now = self._clock.now()
         reason = f"{active.machine.run.reason or held.overdrawn} (its worker did not end it)"
         self._record(active, self._stopped(active, index, held, reason, now), now)
         lease = Lease(task_id=task_id, attempt=task.attempt, token=held.token)
@@ -279,7 +282,7 @@ class Attempts:
     def _start(self, session: WorkerSession, message: AttemptStarted) -> None:
         if found := self._held(session, message.lease):
             active, index = found
-            now = utc_now()
+            now = self._clock.now()
             self._record(active, active.machine.started(index, now), now)
 
     def _credit(self, session: WorkerSession, message: CreditGrant) -> None:
@@ -325,7 +328,7 @@ class Attempts:
             self._ledger.journal.kick()
             return
         active, index = found
-        run_machine, now = active.machine, utc_now()
+        run_machine, now = active.machine, self._clock.now()
         if message.spent:
             self._spend(active, index, message.spent)
         task = run_machine.tasks[index]
@@ -417,7 +420,7 @@ class Attempts:
     def _spend(self, active: ActiveRun, index: int, spent: amounts.Amounts) -> None:
         task = active.machine.tasks[index]
         total = amounts.greatest(task.spent, amounts.add(task.spent_before, spent))
-        self._record(active, active.machine.spent(index, total), utc_now())
+        self._record(active, active.machine.spent(index, total), self._clock.now())
         overdrawn = budgets.overdrawn(active.machine.run)
         if overdrawn:
             # Each attempt knew what was left when it began, not what the others spend.
@@ -451,7 +454,7 @@ class Attempts:
         found = self._held(session, message.lease)
         if found is None:
             return
-        reported = message.reported_at or utc_now()
+        reported = message.reported_at or self._clock.now()
         metric = Metric(
             run_id=found[0].run_id,
             task_id=message.lease.task_id,
@@ -462,8 +465,3 @@ class Attempts:
         )
         self._ledger.journal.batch.metrics.append(metric)
         self._ledger.journal.kick()
-
-
-def utc_now() -> datetime:
-    """Return the time that is written down; what ends or begins by itself is measured otherwise."""
-    return datetime.now(UTC)

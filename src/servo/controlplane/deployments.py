@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import chain
 
 from servo import _wire, errors
@@ -110,7 +109,7 @@ class Deployments:
         deployment = Deployment(
             deployment_id=DeploymentId.generate(),
             content_fingerprint=request.content_fingerprint,
-            created_at=datetime.now(UTC),
+            created_at=workspace.clock.now(),
             deployed_by=header.deployed_by,
             asset_count=len(assets),
             git=header.git,
@@ -129,7 +128,7 @@ class Deployments:
     async def _activate(self, workspace: Workspace, new: NewDeployment, catalog: Catalog) -> None:
         # The digests are many and stored once; the history refers to them by the id.
         shown = replace(new.deployment, current=True, chunk_digests=())
-        workspace.append_event("", DeploymentActivated(deployment=shown), datetime.now(UTC))
+        workspace.append_event("", DeploymentActivated(deployment=shown), workspace.clock.now())
         ids = workspace.asset_ids
         taken = set(new.asset_ids.values())
         for key in [key for key, asset_id in ids.items() if asset_id in taken]:

@@ -11,6 +11,7 @@ from itertools import chain
 
 from servo import _wire, errors
 from servo.controlplane.catalog import Catalog
+from servo.controlplane.clock import Clock
 from servo.controlplane.journal import Journal
 from servo.controlplane.shares import Shares
 from servo.controlplane.store.store import Store
@@ -33,6 +34,7 @@ class Plane:
         lease_length: How long a lease lasts without a heartbeat.
         cancel_grace: How long a cancelled attempt may take to end by itself.
         shares: How many attempts tenants may have under way; without limit by default.
+        clock: What time it is; by default what the machine says.
         on_lost: Called when the store cannot be written any more: another process schedules, or
             the database is away. The plane has forgotten its state then, and `stop` is next.
     """
@@ -44,12 +46,14 @@ class Plane:
         lease_length: timedelta,
         cancel_grace: timedelta,
         shares: Shares | None = None,
+        clock: Clock | None = None,
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
         self.lease_length = lease_length
         self.cancel_grace = cancel_grace
         self.shares = shares or Shares()
+        self.clock = clock or Clock()
         self.is_stopping = False
         self._on_lost = on_lost
         self.journal = Journal(store, self._reload)
@@ -120,6 +124,7 @@ class Plane:
                     journal=self.journal,
                     lease_length=self.lease_length,
                     cancel_grace=self.cancel_grace,
+                    clock=self.clock,
                     shares=self.shares,
                 )
                 await self._load(found)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from servo import _wire, errors
 from servo.controlplane import asked, planner, reruns, standing, why
@@ -74,7 +73,8 @@ class Runs:
                 request = parent.inherited(request, catalog.deployment_id)
             plan, known = await self._plan(workspace, catalog, request, parent)
             run, tasks = _new_run(request, plan, catalog.deployment_id, fingerprint, parent)
-            run = replace(run, trace_context=caller.trace_context)
+            now = workspace.clock.now()
+            run = replace(run, created_at=now, trace_context=caller.trace_context)
             new = NewRun(run=run, request=request, plan=plan)
             run = workspace.accept(new, tasks, catalog, known)
             await workspace.journal.durable()
@@ -105,7 +105,7 @@ class Runs:
         request: CreateRunRequest,
         parent: reruns.Parent | None,
     ) -> tuple[Plan, Hold]:
-        scope = Scope(datetime.now(UTC), workspace.tenant_id)
+        scope = Scope(workspace.clock.now(), workspace.tenant_id)
         if parent is None:
             tasks = await asyncio.to_thread(asked.selected_tasks, request, catalog, scope)
         else:
@@ -246,7 +246,6 @@ def _new_run(
         run_key=request.run_key,
         request_fingerprint=fingerprint,
         selection=tuple(request.selection),
-        created_at=datetime.now(UTC),
         priority=request.priority,
         max_parallelism=request.max_parallelism,
         timeout_seconds=request.timeout_seconds,

@@ -205,8 +205,8 @@ class Scheduler:
         taken = {Resource(PARTITION, task_label(task)): 1}
         for name, slots in policy.pools.items():
             taken[Resource(POOL, name)] = slots
-        if policy.max_parallelism:
-            taken[Resource(ASSET, str(task.asset_key))] = 1
+        # Also without a limit: a run of a later deployment, which has one, counts them all.
+        taken[Resource(ASSET, str(task.asset_key))] = 1
         if active.machine.run.max_parallelism:
             taken[Resource(RUN, active.run_id)] = 1
         return taken
@@ -218,7 +218,7 @@ class Scheduler:
         if resource.kind == POOL:
             return self.pools.get(resource.name)
         if resource.kind == ASSET:
-            return active.policy(task).max_parallelism
+            return active.policy(task).max_parallelism or None
         return active.machine.run.max_parallelism
 
     def missing(self, active: ActiveRun, index: int) -> Resource | None:

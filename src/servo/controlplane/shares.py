@@ -7,7 +7,7 @@ with the fewest attempts under way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 class Shares:
@@ -40,7 +40,7 @@ class Shares:
             return False
         if not self.together:
             return True
-        if sum(map(len, self._held.values())) >= self.together:
+        if not self._is_any_free():
             return False
         return all(
             self.used(other) >= used or not self._could_go_on(other)
@@ -48,12 +48,25 @@ class Shares:
             if other != tenant_id
         )
 
+    def _is_any_free(self) -> bool:
+        return sum(map(len, self._held.values())) < self.together
+
     def _could_go_on(self, tenant_id: str) -> bool:
         return not self.per_tenant or self.used(tenant_id) < self.per_tenant
 
     def take(self, tenant_id: str, task_id: str) -> None:
-        """Note that an attempt of a tenant is under way."""
-        self._held.setdefault(tenant_id, set()).add(task_id)
+        """Note that an attempt of a tenant is under way, and wake whoever let it go first."""
+        held = self._held.setdefault(tenant_id, set())
+        held.add(task_id)
+        if self.together and self._is_any_free():
+            # It was their turn after those with fewer: this one has as many now.
+            self._wake(
+                [
+                    other
+                    for other in self._waiting
+                    if other != tenant_id and self.used(other) == len(held)
+                ]
+            )
 
     def give_back(self, tenant_id: str, task_id: str) -> None:
         """Note that an attempt has ended, and wake whoever waits."""
@@ -63,7 +76,7 @@ class Shares:
         held.discard(task_id)
         if not held:
             del self._held[tenant_id]
-        self._wake()
+        self._wake(self._waiting)
 
     def wait(self, tenant_id: str, wake: Callable[[], None]) -> None:
         """Ask to be woken when the tenant may have another attempt under way."""
@@ -77,10 +90,10 @@ class Shares:
         del callers[wake]
         if not callers:
             del self._waiting[tenant_id]
-            self._wake()
+            self._wake(self._waiting)
 
-    def _wake(self) -> None:
+    def _wake(self, tenants: Iterable[str]) -> None:
         # The tenant with the fewest attempts goes first; each asks again what it may.
-        for tenant_id in sorted(self._waiting, key=self.used):
+        for tenant_id in sorted(tenants, key=self.used):
             for wake in list(self._waiting.get(tenant_id, ())):
                 wake()

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 
 from servo.controlplane.active import ActiveRun
-from servo.controlplane.attempts import ON_WORKER, Attempts, utc_now
+from servo.controlplane.attempts import ON_WORKER, Attempts
 from servo.controlplane.catalog import Catalog
+from servo.controlplane.clock import Clock
 from servo.controlplane.journal import Journal
 from servo.controlplane.leases import Leases, Resource
 from servo.controlplane.ledger import Ledger, state_was_lost
@@ -54,6 +54,7 @@ class Workspace:
         journal: Where changes go.
         lease_length: How long a lease lasts without a heartbeat.
         cancel_grace: How long a cancelled attempt may take to end by itself.
+        clock: What time it is.
         shares: What tenants may have under way; shared by all workspaces.
 
     Attributes:
@@ -73,6 +74,7 @@ class Workspace:
         journal: Journal,
         lease_length: timedelta,
         cancel_grace: timedelta,
+        clock: Clock,
         shares: Shares | None = None,
     ) -> None:
         self.number = number
@@ -81,6 +83,7 @@ class Workspace:
         self.store = store
         self.journal = journal
         self.lease_length = lease_length
+        self.clock = clock
         self.asset_ids: dict[str, str] = {}
         self.current_deployment_id = ""
         self.active: dict[str, ActiveRun] = {}
@@ -89,7 +92,7 @@ class Workspace:
         self.creating = asyncio.Lock()
         self.deploying = asyncio.Lock()
         self._tasks: dict[str, tuple[ActiveRun, int]] = {}
-        self._alarms: list[tuple[float, int, ActiveRun, int | None]] = []
+        self._alarms: list[tuple[float, int, str, int | None]] = []
         self._alarm_numbers = count()
         self._ledger = Ledger(number, store, journal)
         self.scheduler = Scheduler(
@@ -104,6 +107,7 @@ class Workspace:
             record=self._record,
             lease_length=lease_length,
             cancel_grace=cancel_grace,
+            clock=clock,
         )
 
     @property
@@ -138,14 +142,14 @@ class Workspace:
 
     async def _resume(self, stored: StoredRun, catalog: Catalog) -> None:
         machine = RunMachine(stored.run, stored.tasks, stored.plan)
-        scope = Scope(stored.run.created_at or utc_now(), self.tenant_id)
+        scope = Scope(stored.run.created_at or self.clock.now(), self.tenant_id)
         upstream = {
             catalog.asset_id(key) for asset in stored.plan.assets for key in catalog.upstream(asset)
         }
         known = await self.materialized.know(upstream)
         active = ActiveRun(machine, stored.request, catalog, scope, known)
         active.tokens = stored.tokens
-        now = utc_now()
+        now = self.clock.now()
         self._adopt(active, now)
         for index, task in enumerate(machine.tasks):
             if task.state is TaskState.READY:
@@ -233,7 +237,7 @@ class Workspace:
             servo.errors.UnavailableError: What it was planned with is not the state any more.
         """
         run = new.run
-        now = run.created_at or utc_now()
+        now = run.created_at or self.clock.now()
         machine, scope = RunMachine(run, tasks, new.plan), Scope(now, self.tenant_id)
         active = ActiveRun(machine, new.request, catalog, scope, known)
         if not self.materialized.is_valid(known):
@@ -253,7 +257,7 @@ class Workspace:
         active = self.active.get(run_id)
         if active is None:
             return None
-        now = utc_now()
+        now = self.clock.now()
         self._record(active, active.machine.cancel(reason, now), now)
         self.dispatch()
         return active.snapshot()
@@ -265,7 +269,7 @@ class Workspace:
         active = self.active.get(run_id)
         if active is None:
             return None
-        now, run = utc_now(), active.machine.run
+        now, run = self.clock.now(), active.machine.run
         changes = active.machine.updated(
             run.paused if paused is None else paused,
             run.priority if priority is None else priority,
@@ -287,7 +291,7 @@ class Workspace:
             slots: How many attempts' slots it has; `None` removes it.
         """
         if self.scheduler.pools.get(name) != slots:
-            self.append_event("", PoolChanged(name=name, slots=slots), utc_now())
+            self.append_event("", PoolChanged(name=name, slots=slots), self.clock.now())
             self.journal.batch.pools.append((self.number, name, slots))
             self.scheduler.resize(name, slots)
             self.dispatch()
@@ -335,15 +339,19 @@ class Workspace:
 
     def _set_alarm(self, seconds: float, active: ActiveRun, index: int | None) -> None:
         """Look at a task that waits for its retry, or at a run with a time limit, later."""
-        due = time.monotonic() + seconds
-        heapq.heappush(self._alarms, (due, next(self._alarm_numbers), active, index))
+        due = self.clock.monotonic() + seconds
+        # The run by its id: it may have ended long before.
+        heapq.heappush(self._alarms, (due, next(self._alarm_numbers), active.run_id, index))
 
     def tick(self) -> None:
         """Act on what time has brought: leases that ran out, retries and time limits."""
         self._attempts.tick()
-        while self._alarms and self._alarms[0][0] <= time.monotonic():
-            _, _, active, index = heapq.heappop(self._alarms)
-            now, machine = utc_now(), active.machine
+        while self._alarms and self._alarms[0][0] <= self.clock.monotonic():
+            _, _, run_id, index = heapq.heappop(self._alarms)
+            active = self.active.get(run_id)
+            if active is None:
+                continue
+            now, machine = self.clock.now(), active.machine
             if index is not None:
                 self._record(active, machine.retry_due(index, now), now)
             else:

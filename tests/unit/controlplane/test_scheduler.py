@@ -71,7 +71,11 @@ class World:
         self.news += 1
 
     def add_run(
-        self, *names: str, partitions: Sequence[int] | None = None, **options: Any
+        self,
+        *names: str,
+        partitions: Sequence[int] | None = None,
+        catalog: Catalog = CATALOG,
+        **options: Any,
     ) -> ActiveRun:
         """Start a run that makes a partition of each asset; by default one that no other makes."""
         keys = sorted({AssetKey("raw", name) for name in names})
@@ -95,7 +99,7 @@ class World:
         run = Run(run_id=RunId.generate(), state=RunState.PENDING, **options)
         machine = RunMachine(run, tasks, Plan(assets=tuple(keys), tasks=tuple(planned)))
         active = ActiveRun(
-            machine, CreateRunRequest(selection=()), CATALOG, Scope(NOW, "acme"), NOTHING
+            machine, CreateRunRequest(selection=()), catalog, Scope(NOW, "acme"), NOTHING
         )
         self.runs[run.run_id] = active
         for change in machine.start(NOW):
@@ -392,6 +396,24 @@ def test_a_pool_that_grows_is_filled_at_once() -> None:
     assert len(world.dispatch()) == 1
 
 
+def test_the_limit_of_an_asset_counts_what_runs_of_a_deployment_without_it_execute() -> None:
+    limited = Catalog(
+        "next", [asset("raw.plain", execution=ExecutionPolicy(max_parallelism=2))], {}
+    )
+    world = World()
+    before = world.add_run("plain", "plain")
+    world.connect(credit=9)
+    assert [active is before for active, _ in world.dispatch()] == [True, True]
+    after = world.add_run("plain", "plain", catalog=limited)
+    unlimited = world.add_run("plain")
+    assert [active is unlimited for active, _ in world.dispatch()] == [True]
+    assert world.scheduler.missing(after, 0) == Resource("asset", "raw.plain")
+    world.finish(before, 0)
+    assert world.dispatch() == []
+    world.finish(unlimited, 0)
+    assert [active is after for active, _ in world.dispatch()] == [True]
+
+
 def test_the_slots_of_a_pool_are_its_leases_whoever_gave_them_back() -> None:
     world = World()
     world.scheduler.resize("warehouse", 1)
@@ -448,6 +470,23 @@ def test_a_slot_that_becomes_free_goes_to_the_tenant_with_the_fewest() -> None:
         second.dispatch()
         assert len(first.on_workers()) + len(second.on_workers()) == 4
     assert (len(first.on_workers()), len(second.on_workers())) == (2, 2)
+
+
+def test_no_slot_stays_free_while_tenants_wait_for_it() -> None:
+    shares = Shares(together=4)
+    first, second = World(shares, "acme"), World(shares, "globex")
+    for world in (first, second):
+        world.add_run(*["plain"] * 10)
+        world.connect(credit=99)
+    assert len(first.dispatch()) == 4
+    assert second.dispatch() == []
+    for attempt in first.on_workers()[:3]:
+        first.finish(*attempt)
+    first.news = 0
+    assert first.dispatch() == []
+    assert len(second.dispatch()) == 2
+    assert first.news == 1
+    assert len(first.dispatch()) == 1
 
 
 def test_a_tenant_that_waits_without_a_worker_does_not_hold_the_others() -> None:
