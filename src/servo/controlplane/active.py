@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.machine import RunMachine
@@ -13,6 +14,9 @@ from servo.types.assets import ExecutionPolicy
 from servo.types.keys import AssetKey
 from servo.types.records import Run, Task
 from servo.types.requests import CreateRunRequest
+
+_MOST_EDGES: Final = 10_000
+"""Assets of a run whose edges are kept: the partitions of one share what is worked out for them."""
 
 
 class ActiveRun:
@@ -66,6 +70,8 @@ class ActiveRun:
         """Return what an asset reads."""
         found = self._edges.get(key)
         if found is None:
+            if len(self._edges) >= _MOST_EDGES:
+                self._edges.clear()
             asset = self.catalog.assets[key]
             found = self._edges[key] = [
                 Edge(dependency, self.catalog.assets[dependency.upstream_key], asset, self.scope)
