@@ -24,6 +24,7 @@ from measure import (
     Judged,
     Measurement,
     Options,
+    environment,
     processor_seconds,
     progress,
     resident_bytes,
@@ -43,6 +44,7 @@ def measure(options: Options) -> Iterator[Measurement]:
     check_durability(options.folder)
     chains = 3 if options.quick else 100
     floor: list[float] = []
+    sketched: list[float] = []
     with (
         postgres(options.folder) as url,
         _Bench(options, "few", chains) as few,
@@ -53,6 +55,7 @@ def measure(options: Options) -> Iterator[Measurement]:
             # A disk may take 0.2 ms or 4 ms, depending on what else is written: look each time.
             floor += durable_commit_seconds(options.folder)
             few.run()
+            sketched.append(sketch_seconds(options.folder / f"sketch-{len(sketched)}", chains))
             many.run()
             shared.run()
         memory = [(bench.tasks, resident_bytes(bench.services.plane.pid)) for bench in (few, many)]
@@ -71,6 +74,16 @@ def measure(options: Options) -> Iterator[Measurement]:
             samples=tuple(one * 1e3 / measured.tasks for one in measured.of("finished")),
             limit=limit,
         )
+    yield Measurement(
+        benchmark=NAME,
+        what=f"{few.tasks:,} tasks beside the protocol and the commits alone",
+        unit="ms/task",
+        samples=tuple(one * 1e3 / few.tasks for one in few.of("finished")),
+        beside="drive_sketch.py",
+        beside_samples=tuple(one * 1e3 / few.tasks for one in sketched),
+        limit=2.5,
+        judged=Judged.RATIO,
+    )
     yield Measurement(
         benchmark=NAME,
         what=f"ten times the tasks: {many.tasks:,}",
@@ -188,6 +201,15 @@ def check_durability(folder: Path) -> None:
             f"a commit would not be durable, and what is measured here would mean nothing"
         )
     progress(f"SQLite {sqlite3.sqlite_version}: synchronous={synchronous} (FULL), {mode}")
+
+
+def sketch_seconds(folder: Path, chains: int) -> float:
+    """Return how long chains of ten tasks take where nothing is done but what must be."""
+    folder.mkdir()
+    done = run([PYTHON, HERE / "drive_sketch.py", folder, str(chains), "10"], env=environment())
+    seconds: float = json.loads(done.output)
+    progress(f"the protocol alone: {seconds:.2f} s, {seconds / chains * 100:.2f} ms each")
+    return seconds
 
 
 def durable_commit_seconds(folder: Path, count: int = 50) -> list[float]:
