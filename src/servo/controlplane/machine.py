@@ -8,6 +8,7 @@ I/O and has no clock: the caller passes the time.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -70,7 +71,7 @@ class RunMachine:
         self.tasks = list(tasks)
         self.plan = plan
         self.states = Counter(task.state for task in self.tasks)
-        self._downstream: list[list[int]] = [[] for _ in self.tasks]
+        self._readers, self._readers_end = _readers(plan)
         self._gates_of: dict[int, list[int]] = {}
         self._behind_gate: list[list[int]] = [[] for _ in plan.gates]
         self._gate_waits = [0] * len(plan.gates)
@@ -85,7 +86,6 @@ class RunMachine:
                 self._gate_waits[number] += not done[index]
         for index, planned in enumerate(self.plan.tasks):
             for upstream in planned.upstream:
-                self._downstream[upstream].append(index)
                 self._waits[index] += not done[upstream]
             for number in planned.gates:
                 self._behind_gate[number].append(index)
@@ -331,7 +331,7 @@ class RunMachine:
         changes.append(change)
 
     def _release(self, changes: list[Change], index: int, now: datetime) -> None:
-        waiting = self._downstream[index]
+        waiting: Sequence[int] = self._downstream(index)
         for number in self._gates_of.get(index, ()):
             self._gate_waits[number] -= 1
             if not self._gate_waits[number]:
@@ -342,8 +342,12 @@ class RunMachine:
             if not self._waits[downstream] and task.state is TaskState.BLOCKED:
                 self._move(changes, now, TaskStateChanged(index=downstream, state=TaskState.READY))
 
+    def _downstream(self, index: int) -> Sequence[int]:
+        start = self._readers_end[index - 1] if index else 0
+        return self._readers[start : self._readers_end[index]]
+
     def _next(self, index: int) -> Iterable[int]:
-        yield from self._downstream[index]
+        yield from self._downstream(index)
         for number in self._gates_of.get(index, ()):
             yield from self._behind_gate[number]
 
@@ -374,6 +378,26 @@ class RunMachine:
         else:
             state, reason = RunState.SUCCEEDED, ""
         self._move_run(changes, now, state, reason)
+
+
+def _readers(plan: Plan) -> tuple[Sequence[int], Sequence[int]]:
+    """Return which tasks read which: all of them in one row, and where those of each task end.
+
+    One list for each task would take more memory than what is in it.
+    """
+    ends = array("q", [0]) * len(plan.tasks)
+    for planned in plan.tasks:
+        for upstream in planned.upstream:
+            ends[upstream] += 1
+    for index in range(1, len(ends)):
+        ends[index] += ends[index - 1]
+    readers = array("q", [0]) * (ends[-1] if ends else 0)
+    places = array("q", [0]) + ends[:-1]
+    for index, planned in enumerate(plan.tasks):
+        for upstream in planned.upstream:
+            readers[places[upstream]] = index
+            places[upstream] += 1
+    return readers, ends
 
 
 def _critical_check(checks: Iterable[CheckResult]) -> str:

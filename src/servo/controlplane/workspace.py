@@ -174,8 +174,8 @@ class Workspace:
 
     def _adopt(self, active: ActiveRun, now: datetime) -> None:
         self.active[active.run_id] = active
-        for index, task in enumerate(active.machine.tasks):
-            self._tasks[task.task_id] = (active, index)
+        for task in active.machine.tasks:
+            self._tasks[task.task_id] = (active, task.index)
         run = active.machine.run
         if run.timeout_seconds:
             limit = timedelta(seconds=run.timeout_seconds)
