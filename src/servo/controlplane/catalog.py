@@ -57,24 +57,32 @@ class Catalog:
 
     def downstream(self, key: AssetKey) -> Sequence[AssetKey]:
         """Return the keys of the assets that read an asset, sorted."""
-        return self._readers.get(key, [])
+        return self._readers.get(key, ())
 
     @cached_property
     def _readers(self) -> Mapping[AssetKey, Sequence[AssetKey]]:
-        found: dict[AssetKey, list[AssetKey]] = {}
+        # Tuples: one list for each of very many assets would take more than what is in it.
+        found: dict[AssetKey, tuple[AssetKey, ...]] = {}
+        many: dict[AssetKey, list[AssetKey]] = {}
         for reader in self.keys:
             for upstream in self.upstream(reader):
-                found.setdefault(upstream, []).append(reader)
-        return found
+                if upstream in found:
+                    many.setdefault(upstream, [*found[upstream]]).append(reader)
+                else:
+                    found[upstream] = (reader,)
+        return found | {key: tuple(readers) for key, readers in many.items()}
 
     def upstream(self, key: AssetKey) -> Collection[AssetKey]:
         """Return the keys of the assets that an asset reads."""
         return {dependency.upstream_key for dependency in self.assets[key].dependencies}
 
-    @cached_property
-    def by_name(self) -> Mapping[str, AssetKey]:
-        """The keys of the assets by their dotted text."""
-        return {str(key): key for key in self.assets}
+    def named(self, name: str) -> AssetKey | None:
+        """Return the key with a dotted text, if there is such an asset."""
+        try:
+            key = AssetKey.parse(name)
+        except ValueError:
+            return None
+        return key if key in self.assets else None
 
     @cached_property
     def keys(self) -> Sequence[AssetKey]:
@@ -101,7 +109,7 @@ class Catalog:
 
     def unknown(self, name: str) -> errors.NotFoundError:
         """Return what is said of a key or a glob that names no asset."""
-        names = sorted(self.by_name)
+        names = sorted(map(str, self.assets))
         close = difflib.get_close_matches(name, names, n=3)
         if close:
             advice = f"did you mean {', '.join(close)}?"

@@ -30,11 +30,11 @@ class Hold:
     """What keeps assets known until it is released.
 
     Attributes:
-        asset_ids: The assets.
+        asset_ids: The assets, each once.
         epoch: Which reading of the state it belongs to.
     """
 
-    asset_ids: frozenset[str]
+    asset_ids: tuple[str, ...]
     epoch: int
 
 
@@ -57,7 +57,7 @@ class MaterializedAssets:
 
     async def know(self, asset_ids: Iterable[str]) -> Hold:
         """Read what is materialised of some assets, where that is not known yet."""
-        hold = Hold(frozenset(asset_ids), self._epoch)
+        hold = Hold(tuple(dict.fromkeys(asset_ids)), self._epoch)
         self._holders.update(hold.asset_ids)
         try:
             missing = iter([one for one in hold.asset_ids if one not in self._known])

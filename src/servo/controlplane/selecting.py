@@ -132,13 +132,12 @@ def reach(
 
 def _named(pattern: str, catalog: Catalog, *, may_be_none: bool) -> set[AssetKey]:
     if not is_glob(pattern):
-        name = pattern if "." in pattern else f"default.{pattern}"
-        key = catalog.by_name.get(name)
+        key = catalog.named(pattern)
         if key is None:
             raise catalog.unknown(pattern)
         return {key}
     matches = _matcher(pattern)
-    found = {key for name, key in catalog.by_name.items() if matches(name)}
+    found = {key for key in catalog.assets if matches(str(key))}
     # It is no mistake to leave out what happens not to be there; a key that is misspelt is one.
     if not found and not may_be_none:
         raise catalog.unknown(pattern)

@@ -45,7 +45,7 @@ POLICIES = {
     "greedy": ExecutionPolicy(pools={"warehouse": 3}, priority=1),
     "both": ExecutionPolicy(pools={"api": 1, "warehouse": 2}, max_parallelism=2),
 }
-NOTHING = Hold(frozenset(), 0)
+NOTHING = Hold((), 0)
 CATALOG = Catalog(
     "deployment",
     [asset(f"raw.{name}", execution=policy) for name, policy in POLICIES.items()],
