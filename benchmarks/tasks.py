@@ -81,7 +81,7 @@ def measure(options: Options) -> Iterator[Measurement]:
         samples=tuple(one * 1e3 / few.tasks for one in few.of("finished")),
         beside="drive_sketch.py",
         beside_samples=tuple(one * 1e3 / few.tasks for one in sketched),
-        limit=2.5,
+        limit=3,
         judged=Judged.RATIO,
     )
     yield Measurement(

@@ -20,6 +20,9 @@ from servo.types.assets import AssetDefinition
 from servo.types.sessions import InputPartition, TaskDispatch, TaskInput
 
 _REMEMBERED: Final = 1_024
+"""Assets of which the control plane keeps the message; it has the assets themselves as well."""
+_UNDERSTOOD: Final = 10_240
+"""Assets that a worker keeps: about 10 MB. The next run gives out the same ones."""
 
 
 def input_partition_to_proto(partition: InputPartition, message: pb.InputPartition) -> None:
@@ -127,6 +130,6 @@ class _AssetMessages:
 _asset_messages = _AssetMessages()
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_UNDERSTOOD)
 def _asset_from_bytes(data: bytes) -> AssetDefinition:
     return asset_definition_from_proto(asset_pb2.AssetDefinition.FromString(data))
