@@ -10,13 +10,17 @@ import atexit
 import random
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from model.engine import Engine, MoodyStore, PlayedWorker
+from model.clocks import PlayedClock
+from model.engine import Engine, MoodyStore
+from model.players import PlayedWorker
 from servo import errors
+from servo.controlplane.caller import Caller
 from servo.controlplane.store import postgres_connection
 from servo.controlplane.store.migrate import migrate
 from servo.controlplane.store.postgres import PostgresStore
@@ -30,7 +34,6 @@ from servo.types import (
     PartitionKey,
     PartitionStrategy,
     StaticDimension,
-    WorkerId,
 )
 from servo.types.assets import RetryPolicy
 from servo.types.dependencies import DependencyMapping
@@ -89,6 +92,20 @@ DEPLOYMENTS = (
 SELECTIONS = ("*", "raw.*", "raw.parts", "raw.config", "mart.parts", "mart.total", "mart.last")
 
 
+class _Now(PlayedClock):
+    """The clock of the machine: it is its time by which records are old."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class _Engine(Engine):
+    clock_type = _Now
+
+
 class Past:
     """A control plane at work on a database of its own.
 
@@ -108,8 +125,10 @@ class Past:
     def _come_up(self) -> None:
         self._store = _open(self.location)
         self.is_open = True
-        self.engine = Engine(self._store, WORKSPACE.partition("/")[2])
-        self._worker = PlayedWorker(str(WorkerId.generate()))
+        tenant_id, _, workspace_id = WORKSPACE.partition("/")
+        caller = Caller(tenant_id=tenant_id, workspace_id=workspace_id)
+        self.engine = _Engine(self._store, [caller])
+        self._worker = PlayedWorker()
         self.engine.connect(self._worker, ())
         self.engine.grant(self._worker, 200)
 
@@ -128,7 +147,7 @@ class Past:
 
     def deploy(self, number: int = 0) -> None:
         """Make one of `DEPLOYMENTS` the current one."""
-        self.engine.deploy(DEPLOYMENTS[number])
+        self.engine.deploy(0, DEPLOYMENTS[number])
 
     def run(
         self,
@@ -161,7 +180,7 @@ class Past:
 
     def _start(self, request: CreateRunRequest, badly: float, seed: int, rounds: int) -> str:
         try:
-            run, _ = self.engine.create_run(request)
+            run, _ = self.engine.create_run(0, request)
         except (errors.InvalidArgumentError, errors.ConflictError):
             return ""
         self.work(badly=badly, seed=seed, rounds=rounds)
@@ -171,7 +190,7 @@ class Past:
         """Let the worker do what it is given; the last round is not finished."""
         choice = random.Random(seed)
         for _ in range(rounds):
-            self.engine.workspace.tick()
+            self.engine.tick()
             self.engine.commit()
             given, self._worker.given = self._worker.given, []
             if not given:
@@ -209,7 +228,7 @@ class Past:
 
     def moments(self) -> list[datetime]:
         """Return when each event of the history was recorded."""
-        return [event.occurred_at for event in self.engine.events(0)]
+        return [event.occurred_at for event in self.engine.events(0, 0)]
 
 
 @cache

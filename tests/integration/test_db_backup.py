@@ -138,7 +138,7 @@ def test_what_is_restored_goes_on_under_an_id_of_its_own(past: Past, tmp_path: P
     assert store_id(made.kept) == former
     past.reopen()
     assert past.engine.store.store_id == store_id(past.location)
-    assert active in past.engine.workspace.active
+    assert active in past.engine.workspaces[0].active
     past.close()
     assert checking.check(past.location).is_sound
 

@@ -89,11 +89,11 @@ def check(past: Past) -> Any:
 
 def all_runs(past: Past) -> dict[str, Run]:
     verbs, engine = Runs(past.engine.plane), past.engine
-    listed = engine.run(verbs.list_runs(engine.caller, ListRunsRequest(page_size=1000))).runs
+    listed = engine.run(verbs.list_runs(engine.callers[0], ListRunsRequest(page_size=1000))).runs
     found = {}
     for run in listed:
         asked = GetRunRequest(run_id=run.run_id)
-        found[run.run_id] = engine.run(verbs.get_run(engine.caller, asked)).run
+        found[run.run_id] = engine.run(verbs.get_run(engine.callers[0], asked)).run
     return found
 
 
@@ -103,7 +103,7 @@ def made(past: Past, *, latest_only: bool) -> dict[str, Materialization]:
     for key in {asset.key for asset in DEPLOYMENTS[0]}:
         request = ListMaterializationsRequest(key=key, latest_only=latest_only)
         try:
-            response = engine.run(verbs.list_materializations(engine.caller, request))
+            response = engine.run(verbs.list_materializations(engine.callers[0], request))
         except errors.NotFoundError:
             continue  # not in the current deployment
         found |= {one.materialization_id: one for one in response.materializations}
@@ -117,7 +117,7 @@ def log(past: Past, run_id: str) -> str:
         request = ReadLogsRequest(run_id=run_id)
         lines = [
             line.text
-            async for response in verbs.read_logs(engine.caller, request)
+            async for response in verbs.read_logs(engine.callers[0], request)
             for batch in response.batches
             for line in batch.lines
         ]
@@ -133,7 +133,7 @@ def watched(past: Past, after: int) -> list[Event]:
         request = WatchEventsRequest(after_sequence=after)
         return [
             event
-            async for response in verbs.watch_events(engine.caller, request)
+            async for response in verbs.watch_events(engine.callers[0], request)
             for event in response.events
         ]
 
@@ -157,7 +157,7 @@ def test_what_lives_and_what_it_was_made_from_is_never_forgotten(
         wanted = Wanted(runs_before=before, logs_before=logs_before, keep_runs=keep_runs)
         runs, living = all_runs(past), made(past, latest_only=True)
         needed = database_kit.lineage(list(living), past.inputs)
-        history = past.engine.events(0)
+        history = past.engine.events(0, 0)
         past.close()
         assert problems(past) == []
 
@@ -175,9 +175,9 @@ def test_what_lives_and_what_it_was_made_from_is_never_forgotten(
         _expect_lineage(past, left, needed, logs_before)
         assert made(past, latest_only=True) == living
         _expect_runs(runs, left, wanted)
-        assert past.engine.events(0) == history[pruned.history_after :]
+        assert past.engine.events(0, 0) == history[pruned.history_after :]
         past.deploy(1)
-        past.engine.workspace.tick()
+        past.engine.tick()
         past.work()
         assert past.run("*", upstream=True)
         past.close()
@@ -268,11 +268,11 @@ def test_an_input_that_was_replaced_stays_while_something_made_from_it_lives() -
 def test_a_run_that_has_not_ended_stays_and_goes_on_and_others_go() -> None:
     with told([]) as past:
         active = past.run("*", rounds=0)
-        past.engine.workspace.update_run(active, paused=True)
+        past.engine.act(0, lambda workspace: workspace.update_run(active, paused=True))
         past.work()
         gone = past.run("raw.config")
         past.run("raw.config")
-        held = past.engine.events(0)
+        held = past.engine.events(0, 0)
         began = next(event.sequence for event in held if event.run_id == active)
         past.close()
         pruned = prune(past, Wanted(runs_before=datetime.now(UTC)))
@@ -281,7 +281,7 @@ def test_a_run_that_has_not_ended_stays_and_goes_on_and_others_go() -> None:
         past.reopen()
         assert gone not in all_runs(past)
         assert gone in {event.run_id for event in watched(past, 0)}
-        past.engine.workspace.update_run(active, paused=False)
+        past.engine.act(0, lambda workspace: workspace.update_run(active, paused=False))
         past.work()
         assert all_runs(past)[active].state is RunState.SUCCEEDED
         past.close()
