@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import grpc.aio
@@ -20,6 +20,10 @@ from servo.controlplane.identity import request_id_of
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 _Metadata = dict[str, str | bytes]
+
+_NO_METADATA: Final = ()
+"""Sent before the first message of a stream, not with it: grpc cannot send a status while that is
+under way, and who does not read would never be told why the stream ends."""
 
 
 class Router(grpc.GenericRpcHandler):
@@ -75,6 +79,7 @@ class Router(grpc.GenericRpcHandler):
             try:
                 caller = await self._endpoints.gate.admit(method, metadata)
                 responses = verb(caller, method.decode_request(data))
+                await context.send_initial_metadata(_NO_METADATA)
                 async with aclosing(responses), self._endpoints.while_valid(caller):
                     async for response in responses:
                         async with self._endpoints.taken_in_time(response):
@@ -96,6 +101,7 @@ class Router(grpc.GenericRpcHandler):
             try:
                 caller = await self._endpoints.gate.admit(method, metadata)
                 responses = verb(caller, decoded(requests))
+                await context.send_initial_metadata(_NO_METADATA)
                 async with aclosing(responses), self._endpoints.while_valid(caller):
                     async for response in responses:
                         await context.write(method.encode_response(response))
