@@ -23,7 +23,7 @@ _Metadata = dict[str, str | bytes]
 
 _NO_METADATA: Final = ()
 """Sent before the first message of a stream, not with it: grpc cannot send a status while that is
-under way, and who does not read would never be told why the stream ends."""
+under way, and the other side would never be told that the stream ends."""
 
 
 class Router(grpc.GenericRpcHandler):
