@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 from servo._gen.arco.v1 import asset_pb2
@@ -19,10 +18,8 @@ from servo._wire.partitions import partition_strategy_from_proto, partition_stra
 from servo.types.assets import AssetDefinition
 from servo.types.sessions import InputPartition, TaskDispatch, TaskInput
 
-_REMEMBERED: Final = 1_024
-"""Assets of which the control plane keeps the message; it has the assets themselves as well."""
-_UNDERSTOOD: Final = 10_240
-"""Assets that a worker keeps: about 10 MB. The next run gives out the same ones."""
+_REMEMBERED: Final = 10_240
+"""Assets whose bytes are kept, at either end: about 5 MB. The next run gives out the same ones."""
 
 
 def input_partition_to_proto(partition: InputPartition, message: pb.InputPartition) -> None:
@@ -76,7 +73,7 @@ def task_dispatch_to_proto(dispatch: TaskDispatch, message: pb.TaskDispatch) -> 
     lease_to_proto(dispatch.lease, message.lease)
     message.run_id = dispatch.run_id
     message.deployment_id = dispatch.deployment_id
-    message.asset.MergeFrom(_asset_messages.of(dispatch.asset))
+    message.asset.MergeFromString(_assets.encode(dispatch.asset))
     partition_key_to_proto(dispatch.partition_key, message.partition_key)
     for task_input in dispatch.inputs:
         task_input_to_proto(task_input, message.inputs.add())
@@ -99,37 +96,50 @@ def task_dispatch_from_proto(message: pb.TaskDispatch) -> TaskDispatch:
         lease=lease_from_proto(message.lease),
         run_id=message.run_id,
         deployment_id=message.deployment_id,
-        asset=_asset_from_bytes(message.asset.SerializeToString(deterministic=True)),
+        asset=_assets.decode(message.asset.SerializeToString(deterministic=True)),
         partition_key=partition_key_from_proto(message.partition_key),
         inputs=tuple([task_input_from_proto(item) for item in message.inputs]),
-        config=dict(message.config),
-        trace_context=dict(message.trace_context),
+        config=dict(message.config) if message.config else {},
+        trace_context=dict(message.trace_context) if message.trace_context else {},
         budget=dict(message.budget) if message.budget else {},
     )
 
 
-class _AssetMessages:
-    """Messages of the assets dispatched last: many partitions of one asset follow each other."""
+class _KnownAssets:
+    """The assets that were given out last, with their bytes.
+
+    A definition is larger than all the rest of a dispatch. The control plane gives out the same
+    ones again and again, and a worker passes each on to a process of its own as it came.
+    """
 
     def __init__(self) -> None:
-        self._by_identity: dict[int, tuple[AssetDefinition, asset_pb2.AssetDefinition]] = {}
+        self._by_bytes: dict[bytes, AssetDefinition] = {}
+        self._by_identity: dict[int, tuple[AssetDefinition, bytes]] = {}
 
-    def of(self, asset: AssetDefinition) -> asset_pb2.AssetDefinition:
+    def encode(self, asset: AssetDefinition) -> bytes:
+        known = self._by_identity.get(id(asset))
+        if known is not None:
+            return known[1]
+        message = asset_pb2.AssetDefinition()
+        asset_definition_to_proto(asset, message)
+        data = message.SerializeToString(deterministic=True)
+        self._keep(asset, data)
+        return data
+
+    def decode(self, data: bytes) -> AssetDefinition:
+        asset = self._by_bytes.get(data)
+        if asset is None:
+            asset = asset_definition_from_proto(asset_pb2.AssetDefinition.FromString(data))
+            self._keep(asset, data)
+            self._by_bytes[data] = asset
+        return asset
+
+    def _keep(self, asset: AssetDefinition, data: bytes) -> None:
+        if len(self._by_identity) >= _REMEMBERED:
+            self._by_identity.clear()
+            self._by_bytes.clear()
         # Holding the asset keeps its identity from being given to another one.
-        found = self._by_identity.get(id(asset))
-        if found is None:
-            message = asset_pb2.AssetDefinition()
-            asset_definition_to_proto(asset, message)
-            if len(self._by_identity) >= _REMEMBERED:
-                self._by_identity.clear()
-            self._by_identity[id(asset)] = (asset, message)
-            return message
-        return found[1]
+        self._by_identity[id(asset)] = (asset, data)
 
 
-_asset_messages = _AssetMessages()
-
-
-@lru_cache(maxsize=_UNDERSTOOD)
-def _asset_from_bytes(data: bytes) -> AssetDefinition:
-    return asset_definition_from_proto(asset_pb2.AssetDefinition.FromString(data))
+_assets = _KnownAssets()

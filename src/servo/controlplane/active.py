@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from servo.controlplane.catalog import Catalog
@@ -10,6 +9,7 @@ from servo.controlplane.machine import RunMachine
 from servo.controlplane.mapping import Edge, Scope
 from servo.controlplane.materialized import Hold
 from servo.controlplane.waiting import Waiting
+from servo.types._frozen import replace
 from servo.types.assets import ExecutionPolicy
 from servo.types.keys import AssetKey
 from servo.types.records import Run, Task

@@ -6,7 +6,6 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -24,6 +23,7 @@ from servo.controlplane.scheduler import Scheduler
 from servo.controlplane.sessions import WorkerSession
 from servo.controlplane.store.batch import Metric
 from servo.types import amounts
+from servo.types._frozen import replace
 from servo.types.events import TaskProgressed
 from servo.types.ids import MaterializationId
 from servo.types.logs import LogBatch

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from servo.controlplane import transitions
+from servo.types._frozen import replace
 from servo.types.events import Event, RunCreated, RunStateChanged, RunUpdated, TaskSpent
 from servo.types.events import TaskStateChanged as TaskChanged
 from servo.types.records import Run, Task

@@ -11,10 +11,10 @@ from __future__ import annotations
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from servo.controlplane import transitions
+from servo.types._frozen import replace
 from servo.types.amounts import Amounts, add, subtract
 from servo.types.assets import Backoff, ExecutionPolicy
 from servo.types.checks import CheckResult, CheckSeverity

@@ -14,6 +14,7 @@ import resource
 import select
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -27,12 +28,12 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
-def split(lifeline: int, channel: int) -> None:
+def split(lifeline: int, channels: Iterable[int]) -> None:
     """Become a guardian and its runner; return in the runner only.
 
     Args:
         lifeline: The end of a pipe; the guardian ends everything when it can be read from.
-        channel: The runner's channel, which the guardian has no use for.
+        channels: The runner's channels, which the guardian has no use for.
     """
     guardian = os.getpid()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -44,7 +45,8 @@ def split(lifeline: int, channel: int) -> None:
     signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
     runner = os.fork()
     if runner:
-        os.close(channel)
+        for descriptor in channels:
+            os.close(descriptor)
         _watch(lifeline, awake, runner)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

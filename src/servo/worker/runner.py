@@ -2,7 +2,9 @@
 
 ``python -m servo.worker.runner`` is started by the worker and by nobody else. It imports each
 user module once. Its standard output and error are pipes that the worker reads; messages travel
-over a socket of their own.
+over a socket of their own. The thread that runs attempts reads it as well, between two of them:
+handing each to another thread would take longer than a short attempt. What must be heard while one
+runs comes through a pipe, to a thread that sleeps until then.
 
 The process leads a process group, and its parent is its guardian (`servo.worker.guardian`), forked
 before anything else is loaded: however the worker dies, and whatever user code does meanwhile,
@@ -12,8 +14,8 @@ nothing is left behind.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-import queue
 import signal
 import socket
 import sys
@@ -25,7 +27,7 @@ from typing import TYPE_CHECKING
 from servo.worker import guardian
 
 if TYPE_CHECKING:
-    from servo.types.sessions import CancelTask, ServerMessage, TaskDispatch
+    from servo.types.sessions import CancelTask, Lease, ServerMessage, TaskDispatch
     from servo.worker.execute import Environment
     from servo.worker.outbox import Outbox
     from servo.worker.reporting import OutboxReporter
@@ -37,24 +39,35 @@ def main(arguments: list[str] | None = None) -> None:
     """Run attempts until the worker closes the channel."""
     parser = argparse.ArgumentParser(prog="python -m servo.worker.runner")
     parser.add_argument("--channel", type=int, required=True)
+    parser.add_argument("--cancels", type=int, required=True)
     parser.add_argument("--lifeline", type=int, required=True)
     parser.add_argument("--project", type=Path, required=True)
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--import-root", action="append", default=[])
     given = parser.parse_args(arguments)
-    for descriptor in (given.channel, given.lifeline):
+    for descriptor in (given.channel, given.cancels, given.lifeline):
         # What user code starts must not hold the worker's channels open.
         os.set_inheritable(descriptor, False)
-    guardian.split(given.lifeline, given.channel)
+    guardian.split(given.lifeline, (given.channel, given.cancels))
     os.chdir(given.project)
     sys.path[:0] = [root for root in given.import_root if root not in sys.path]
-    _Runner(socket.socket(fileno=given.channel), given.project, given.data_root).run()
+    channel = socket.socket(fileno=given.channel)
+    _Runner(channel, given.cancels, given.project, given.data_root).run()
 
 
 class _Runner:
-    """Listens to the worker in a thread and runs attempts in the main one."""
+    """Runs one attempt after another.
 
-    def __init__(self, channel: socket.socket, project: Path, data_root: Path) -> None:
+    Args:
+        channel: The socket on which attempts arrive and results leave.
+        cancels: The pipe on which cancellations arrive.
+        project: The project's root.
+        data_root: Where data lies.
+    """
+
+    def __init__(
+        self, channel: socket.socket, cancels: int, project: Path, data_root: Path
+    ) -> None:
         # Imported late: the guardian is to stay without them.
         from servo.io.storage import DataRoot
         from servo.worker.execute import Environment
@@ -63,9 +76,10 @@ class _Runner:
         from servo.worker.reporting import install_logging
 
         self._channel = channel
+        self._cancels = cancels
         self._project = project
-        self._dispatches: queue.SimpleQueue[TaskDispatch | None] = queue.SimpleQueue()
         self._current: OutboxReporter | None = None
+        self._cancelled: Lease | None = None
         self._outbox: Outbox = Outbox(channel)
         self._environment: Environment = Environment(data_root=DataRoot(data_root))
         self._flush_native = _native_flush()
@@ -73,19 +87,45 @@ class _Runner:
         install_logging(self._outbox)
 
     def run(self) -> None:
-        from servo.types.sessions import WorkerHello
+        """Run attempts until the worker closes the channel."""
+        from servo import _wire
+        from servo.types.sessions import OpenSessionResponse, WorkerHello
+        from servo.worker.frames import FrameParser
 
-        threading.Thread(target=self._listen, name="servo-inbox", daemon=True).start()
+        threading.Thread(target=self._listen, name="servo-cancels", daemon=True).start()
         self._outbox.hello(WorkerHello(worker_id="", process_id=os.getpid()))
-        while (dispatch := self._dispatches.get()) is not None:
-            self._execute(dispatch)
+        parser = FrameParser()
+        # A worker that is gone is as good as one that has closed the channel.
+        with contextlib.suppress(OSError):
+            while data := self._channel.recv(1 << 16):
+                for frame in parser.feed(data):
+                    for message in _wire.decode(OpenSessionResponse, frame).messages:
+                        self._take(message)
+
+    def _take(self, message: ServerMessage) -> None:
+        from servo.types.sessions import ServerWelcome, TaskDispatch
+
+        if isinstance(message, TaskDispatch):
+            self._execute(message)
+        elif isinstance(message, ServerWelcome):
+            from dataclasses import replace
+
+            self._environment = replace(
+                self._environment,
+                store_id=message.store_id,
+                tenant_id=message.tenant_id,
+                workspace_id=message.workspace_id,
+            )
 
     def _execute(self, dispatch: TaskDispatch) -> None:
         from servo.worker.execute import execute
+        from servo.worker.reporting import OutboxReporter
 
-        reporter = self._current
-        if reporter is None:
-            raise RuntimeError("an attempt without a reporter")
+        self._outbox.begin(dispatch.lease)
+        self._current = reporter = OutboxReporter(self._outbox, dispatch.lease)
+        if self._cancelled == dispatch.lease:
+            # Its cancellation was here before it was.
+            reporter.cancel()
         finished = execute(dispatch, self._environment, reporter)
         self._current = None
         self._tidy()
@@ -106,48 +146,24 @@ class _Runner:
         self._flush_native()
         os.chdir(self._project)
 
-    # -- the worker's messages ------------------------------------------------------------
+    # -- while an attempt runs ------------------------------------------------------------
 
     def _listen(self) -> None:
         from servo import _wire
-        from servo.types.sessions import OpenSessionResponse
+        from servo.types.sessions import CancelTask
         from servo.worker.frames import FrameParser
 
         parser = FrameParser()
-        try:
-            while data := self._channel.recv(1 << 16):
-                for frame in parser.feed(data):
-                    for message in _wire.decode(OpenSessionResponse, frame).messages:
-                        self._take(message)
-        except OSError:
-            # The worker is gone, which the code below handles like an orderly close.
-            pass
+        while data := os.read(self._cancels, 1 << 16):
+            for frame in parser.feed(data):
+                self._cancel(_wire.decode(CancelTask, frame))
+        # The worker is gone.
         if self._current is not None:
             os.killpg(0, signal.SIGKILL)
-        self._dispatches.put(None)
-
-    def _take(self, message: ServerMessage) -> None:
-        from servo.types.sessions import CancelTask, ServerWelcome, TaskDispatch
-        from servo.worker.reporting import OutboxReporter
-
-        if isinstance(message, TaskDispatch):
-            # Before the main thread sees it: a cancellation may follow at once.
-            self._outbox.begin(message.lease)
-            self._current = OutboxReporter(self._outbox, message.lease)
-            self._dispatches.put(message)
-        elif isinstance(message, CancelTask):
-            self._cancel(message)
-        elif isinstance(message, ServerWelcome):
-            from dataclasses import replace
-
-            self._environment = replace(
-                self._environment,
-                store_id=message.store_id,
-                tenant_id=message.tenant_id,
-                workspace_id=message.workspace_id,
-            )
 
     def _cancel(self, message: CancelTask) -> None:
+        # In this order: whoever begins an attempt looks after it has said which.
+        self._cancelled = message.lease
         reporter = self._current
         if reporter is not None and reporter.lease == message.lease:
             reporter.cancel()

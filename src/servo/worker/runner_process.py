@@ -28,6 +28,7 @@ from servo.types.sessions import (
     AttemptMetric,
     AttemptProgressed,
     AttemptSpent,
+    CancelTask,
     OpenSessionRequest,
     OpenSessionResponse,
     ServerMessage,
@@ -62,12 +63,12 @@ class RunnerCommand:
     import_roots: tuple[Path, ...] = ()
     python: str = sys.executable
 
-    def arguments(self, channel: int, lifeline: int) -> list[str]:
+    def arguments(self, channel: int, cancels: int, lifeline: int) -> list[str]:
         """Return the command line."""
         roots = [part for root in self.import_roots for part in ("--import-root", str(root))]
         return [
             self.python, "-m", "servo.worker.runner",
-            "--channel", str(channel), "--lifeline", str(lifeline),
+            "--channel", str(channel), "--cancels", str(cancels), "--lifeline", str(lifeline),
             "--project", str(self.project), "--data-root", str(self.data_root),
             *roots,
         ]  # fmt: skip
@@ -88,6 +89,7 @@ class RunnerProcess:
 
     _process: asyncio.subprocess.Process
     _channel: socket.socket
+    _cancels: int
     _lifeline: int
     _out: int
     _err: int
@@ -102,6 +104,7 @@ class RunnerProcess:
         self._report = report
         self._parser = FrameParser()
         self._unsent = bytearray()
+        self._is_waiting = False
         self._readers: dict[int, Callable[[], bool]] = {}
         self._waiter: asyncio.Task[None] | None = None
         self._group: int | None = None
@@ -115,6 +118,8 @@ class RunnerProcess:
         with contextlib.ExitStack() as theirs:
             self._channel, remote = socket.socketpair()
             theirs.callback(remote.close)
+            cancels, self._cancels = os.pipe()
+            theirs.callback(os.close, cancels)
             lifeline, self._lifeline = os.pipe()
             theirs.callback(os.close, lifeline)
             self._out, out = _output_pipe()
@@ -122,12 +127,13 @@ class RunnerProcess:
             self._err, err = _output_pipe()
             theirs.callback(os.close, err)
             self._channel.setblocking(False)
+            os.set_blocking(self._cancels, False)
             self._process = await asyncio.create_subprocess_exec(
-                *command.arguments(remote.fileno(), lifeline),
+                *command.arguments(remote.fileno(), cancels, lifeline),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                pass_fds=(remote.fileno(), lifeline),
+                pass_fds=(remote.fileno(), cancels, lifeline),
                 start_new_session=True,
             )
         self._watch()
@@ -150,6 +156,12 @@ class RunnerProcess:
         self._unsent += pack(_wire.encode(OpenSessionResponse(messages=messages)))
         if was_empty:
             self._write()
+
+    def cancel(self, cancel: CancelTask) -> None:
+        """Tell the attempt that it is to stop; one that has not arrived yet stops when it has."""
+        # One message for an attempt never fills a pipe; a process that has ended needs none.
+        with contextlib.suppress(OSError):
+            os.write(self._cancels, pack(_wire.encode(cancel)))
 
     def terminate(self) -> None:
         """Send SIGTERM to the process and everything that it started in its group."""
@@ -188,9 +200,9 @@ class RunnerProcess:
         self._loop.remove_writer(self._channel.fileno())
         self._readers.clear()
         self._channel.close()
-        for descriptor in (self._lifeline, self._out, self._err):
+        for descriptor in (self._cancels, self._lifeline, self._out, self._err):
             os.close(descriptor)
-        self._lifeline = -1
+        self._cancels = self._lifeline = -1
 
     def drain(self) -> None:
         """Read what the process has printed until now."""
@@ -283,10 +295,12 @@ class RunnerProcess:
             self._unsent.clear()
             sent = 0
         del self._unsent[:sent]
-        if self._unsent:
-            self._loop.add_writer(self._channel.fileno(), self._write)
-        else:
-            self._loop.remove_writer(self._channel.fileno())
+        if bool(self._unsent) != self._is_waiting:
+            self._is_waiting = not self._is_waiting
+            if self._is_waiting:
+                self._loop.add_writer(self._channel.fileno(), self._write)
+            else:
+                self._loop.remove_writer(self._channel.fileno())
 
     async def _wait(self) -> None:
         await self._process.wait()

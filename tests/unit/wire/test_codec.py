@@ -264,6 +264,21 @@ def test_dispatching_the_same_asset_twice_gives_the_same_object() -> None:
     assert (first, second) == tuple(dispatches)
 
 
+def test_a_dispatch_is_passed_on_as_it_came_however_many_assets_there_are() -> None:
+    def dispatch(number: int) -> TaskDispatch:
+        code = CodeLocation("assets", f"f{number}")
+        asset = AssetDefinition(AssetKey("raw", f"a{number}"), code=code)
+        return TaskDispatch(lease=LEASE, run_id="r", asset=asset, partition_key=PartitionKey())
+
+    # More than are remembered, and the first ones again after they were forgotten.
+    for number in [*range(11_000), *range(3)]:
+        given = dispatch(number)
+        data = encode(given)
+        passed_on = decode(TaskDispatch, data)
+        assert passed_on == given
+        assert encode(passed_on) == data
+
+
 @pytest.mark.parametrize(
     "moment",
     [
