@@ -95,12 +95,16 @@ class _Runner:
         threading.Thread(target=self._listen, name="servo-cancels", daemon=True).start()
         self._outbox.hello(WorkerHello(worker_id="", process_id=os.getpid()))
         parser = FrameParser()
+        while data := self._received():
+            for frame in parser.feed(data):
+                for message in _wire.decode(OpenSessionResponse, frame).messages:
+                    self._take(message)
+
+    def _received(self) -> bytes:
         # A worker that is gone is as good as one that has closed the channel.
         with contextlib.suppress(OSError):
-            while data := self._channel.recv(1 << 16):
-                for frame in parser.feed(data):
-                    for message in _wire.decode(OpenSessionResponse, frame).messages:
-                        self._take(message)
+            return self._channel.recv(1 << 16)
+        return b""
 
     def _take(self, message: ServerMessage) -> None:
         from servo.types.sessions import ServerWelcome, TaskDispatch
