@@ -18,8 +18,6 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 PYTHON = sys.executable
 PYTEST = (PYTHON, "-m", "pytest", "-q", "--durations=5", "-p", "no:cacheprovider")
-WAITING = (*PYTEST, "-n", str((os.cpu_count() or 1) + 1))
-"""One more at a time than there are processors: some tests wait for other processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +60,22 @@ GATES = (
     Gate("layers", ("lint-imports",), "who may import whom"),
     Gate(
         "tests",
-        (*WAITING, "-m", "not uncovered", "--cov", "--cov-report=term:skip-covered"),
+        (
+            *PYTEST,
+            "-n",
+            # Some wait for other processes.
+            str((os.cpu_count() or 1) + 1),
+            "-m",
+            "not uncovered",
+            "--cov",
+            "--cov-report=term:skip-covered",
+        ),
         "tests of the code, and 90 % of it run by them",
     ),
     Gate(
         "system",
-        (*WAITING, "-m", "uncovered and not wheel and not matrix", "--ignore=tests/chaos"),
-        "commands, contract, documents and models",
-    ),
-    Gate(
-        "chaos",
-        (*PYTEST, "-n", "auto", "tests/chaos"),
-        "runs survive whatever dies, hangs, fills up or tells the wrong time",
+        (*PYTEST, "-n", "auto", "-m", "uncovered and not wheel and not matrix"),
+        "commands, contract, documents and models, and that runs survive whatever dies",
     ),
     Gate(
         "proto-mutants",

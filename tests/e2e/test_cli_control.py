@@ -187,7 +187,10 @@ def test_a_run_for_code_that_no_worker_has_says_so_at_once(project: ServoProject
     assert "CODE_VERSION_NOT_AVAILABLE" in project.ok("status", "latest").out
     link = chain(project, "latest")[-1]
     assert (link["kind"], link["subjectId"]) == ("BLOCKER_KIND_CODE_VERSION", "v-none")
-    project.ok("cancel", "latest")
+    assert "is cancelled." in project.ok("cancel", "latest").out
+    assert "is cancelled." in project.ok("cancel", "latest").out
+    project.ok("run", "*")
+    assert "has ended already: succeeded." in project.ok("cancel", "latest").out
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import click
 
 from servo.cli import _output, _runs
 from servo.cli._session import Session, pass_session
+from servo.types.runs import RunState
 
 
 @click.command()
@@ -23,7 +24,7 @@ def cancel(session: Session, run_id: str, reason: str, as_json: bool) -> None:
         run = client.runs.cancel(_runs.resolve(client, run_id), reason)
     if as_json:
         _output.print_json(run)
-    elif run.state.is_terminal:
+    elif run.state.is_terminal and run.state is not RunState.CANCELLED:
         click.echo(f"Run {run.run_id} has ended already: {_output.state(str(run.state))}.")
     else:
         click.echo(f"Run {run.run_id} is {_output.state(str(run.state))}.")

@@ -42,6 +42,8 @@ _TIMEOUT_GRACE: Final = timedelta(seconds=1)
 _HORIZON_SECONDS: Final = 0.05
 """How much work is fetched ahead, so that no slot waits for the control plane's next answer."""
 _MAX_AHEAD: Final = 16
+_SPARE_SECONDS: Final = 2.0
+"""When the processes of the other slots are started that nothing has asked for until then."""
 
 
 class Pool:
@@ -81,6 +83,7 @@ class Pool:
         self._mean_seconds = _HORIZON_SECONDS * slots
         self._idle = asyncio.Event()
         self._idle.set()
+        self._crowded = asyncio.Event()
 
     @property
     def leases(self) -> tuple[Lease, ...]:
@@ -116,12 +119,14 @@ class Pool:
             ConfigurationError: Runners die before they can take an attempt.
         """
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._slots):
-                group.create_task(self._serve())
+            group.create_task(self._serve())
+            for _ in range(1, self._slots):
+                group.create_task(self._serve_others())
 
     def close(self) -> None:
         """Make `run` return once the attempts that run have ended."""
         self._closing = True
+        self._crowded.set()
         self._wake()
 
     def evict(self, reason: str) -> None:
@@ -163,6 +168,8 @@ class Pool:
         self._attempts[dispatch.lease] = attempt
         self._idle.clear()
         self._queue.put_nowait(attempt)
+        if len(self._attempts) > 1:
+            self._crowded.set()
 
     def cancel(self, cancel: CancelTask) -> None:
         """Ask an attempt to stop; make it stop when its grace period is over."""
@@ -215,6 +222,13 @@ class Pool:
                 self._finish(attempt, attempt.finished(failure))
 
     # -- a slot ---------------------------------------------------------------------------
+
+    async def _serve_others(self) -> None:
+        # A worker that is there for one short attempt, as that of many a `servo run`, is spared
+        # the other processes: they cost more than the attempt.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._crowded.wait(), _SPARE_SECONDS)
+        await self._serve()
 
     async def _serve(self) -> None:
         while not self._closing:
