@@ -189,7 +189,7 @@ def test_a_run_for_code_that_no_worker_has_says_so_at_once(project: ServoProject
     assert (link["kind"], link["subjectId"]) == ("BLOCKER_KIND_CODE_VERSION", "v-none")
     assert "is cancelled." in project.ok("cancel", "latest").out
     assert "is cancelled." in project.ok("cancel", "latest").out
-    project.ok("run", "*")
+    project.ok("run", "*", "--config", "fine=1")
     assert "has ended already: succeeded." in project.ok("cancel", "latest").out
 
 
