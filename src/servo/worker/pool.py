@@ -189,7 +189,7 @@ class Pool:
     def _stop(self, attempt: Attempt, cancel: CancelTask) -> None:
         """Ask an attempt to stop, then SIGTERM its group, then kill whatever came from it."""
         runner = self._runners[attempt]
-        runner.cancel(cancel)
+        runner.cancel(cancel.lease)
         grace = cancel.grace_period.total_seconds()
         loop = asyncio.get_running_loop()
         attempt.timers += [

@@ -29,6 +29,7 @@ from servo.types.sessions import (
     AttemptProgressed,
     AttemptSpent,
     CancelTask,
+    Lease,
     OpenSessionRequest,
     OpenSessionResponse,
     ServerMessage,
@@ -157,11 +158,12 @@ class RunnerProcess:
         if was_empty:
             self._write()
 
-    def cancel(self, cancel: CancelTask) -> None:
-        """Tell the attempt that it is to stop; one that has not arrived yet stops when it has."""
-        # One message for an attempt never fills a pipe; a process that has ended needs none.
+    def cancel(self, lease: Lease) -> None:
+        """Tell an attempt that it is to stop; one that has not arrived yet stops when it has."""
+        # Without the reason, which may be long: one lease never fills the pipe. A process that has
+        # ended needs to be told nothing.
         with contextlib.suppress(OSError):
-            os.write(self._cancels, pack(_wire.encode(cancel)))
+            os.write(self._cancels, pack(_wire.encode(CancelTask(lease=lease))))
 
     def terminate(self) -> None:
         """Send SIGTERM to the process and everything that it started in its group."""

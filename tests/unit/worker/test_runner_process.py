@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from scripted_plane import dispatch_of
-from servo.types.sessions import AttemptCancelled, AttemptFinished, AttemptSucceeded, CancelTask
+from servo.types.sessions import AttemptCancelled, AttemptFinished, AttemptSucceeded
 from servo.worker.attempt import Attempt
 from servo.worker.log_buffer import LogBuffer
 from servo.worker.runner_process import RunnerCommand, RunnerProcess
@@ -34,7 +34,7 @@ async def run(runner: RunnerProcess, name: str, *, cancelled: bool = False) -> o
     attempt.over = asyncio.get_running_loop().create_future()
     runner.attempt = attempt
     if cancelled:
-        runner.cancel(CancelTask(lease=dispatch.lease))
+        runner.cancel(dispatch.lease)
         # Its own way is shorter, so that it is there by now.
         await asyncio.sleep(0.2)
     runner.send(dispatch)
