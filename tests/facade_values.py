@@ -18,6 +18,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import strategies as st
+from msgspec import Struct
 
 import strategies
 from servo._wire.table import row_of
@@ -62,10 +63,18 @@ def of(kind: Any) -> st.SearchStrategy[Any]:
             return of(union).filter(lambda value: type(value) is kind)
     hints = typing.get_type_hints(kind)
     parts = {}
-    for field in dataclasses.fields(kind):
-        exception = EXCEPTIONS.get((kind, field.name)) or AMOUNTS.get(field.name)
-        parts[field.name] = exception() if exception else _values(hints[field.name], kind, field)
+    for name in field_names(kind):
+        exception = EXCEPTIONS.get((kind, name)) or AMOUNTS.get(name)
+        parts[name] = exception() if exception else _values(hints[name], kind, name)
     return st.builds(kind, **parts)
+
+
+def field_names(kind: type, *, compared: bool = False) -> tuple[str, ...]:
+    """Return the fields of a dataclass or a record; ``compared``: those that equality looks at."""
+    if issubclass(kind, Struct):
+        return kind.__struct_fields__
+    fields = dataclasses.fields(kind)
+    return tuple(field.name for field in fields if field.compare or not compared)
 
 
 def manifests() -> st.SearchStrategy[ManifestContents]:
@@ -84,23 +93,23 @@ def comparable(value: Any) -> Any:
         return repr(value)
     if isinstance(value, tuple):
         return tuple(comparable(item) for item in value)
-    if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value) if field.compare]
+    if dataclasses.is_dataclass(value) or isinstance(value, Struct):
+        names = field_names(type(value), compared=True)
         return type(value), {name: comparable(getattr(value, name)) for name in names}
     return value
 
 
-def _values(hint: Any, owner: type, field: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
+def _values(hint: Any, owner: type, name: str) -> st.SearchStrategy[Any]:
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union) and hint not in SPECIAL:
-        return st.one_of([_values(part, owner, field) for part in parts])
+        return st.one_of([_values(part, owner, name) for part in parts])
     if origin is tuple:
-        return st.lists(_values(parts[0], owner, field), max_size=2).map(tuple)
+        return st.lists(_values(parts[0], owner, name), max_size=2).map(tuple)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return strategies.text_maps()
     if hint is int:
         descriptor = row_of(owner).message.DESCRIPTOR
-        return INTEGERS[descriptor.fields_by_name[field.name].type]
+        return INTEGERS[descriptor.fields_by_name[name].type]
     if isinstance(hint, type) and issubclass(hint, Enum):
         return st.sampled_from(hint)
     found = PLAIN.get(hint)

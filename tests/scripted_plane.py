@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import grpc
 import grpc.aio
+from msgspec.structs import replace
 
 from servo import _wire
 from servo.types.assets import AssetDefinition, CodeLocation, ExecutionPolicy

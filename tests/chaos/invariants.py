@@ -11,12 +11,13 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 import pyarrow.parquet as pq
+from msgspec.structs import replace
 
 from servo import _wire
 from servo.controlplane import transitions

@@ -7,13 +7,13 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from chaos import invariants
 from plane_kit import ScriptedWorker, asset, at_work, plane, succeed

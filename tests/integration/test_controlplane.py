@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
 import pytest
+from msgspec.structs import replace
 
 from plane_kit import KEY, Caller, ScriptedWorker, at_work, plane, succeed
 from servo import _wire, errors
@@ -420,7 +421,7 @@ async def test_a_manifest_of_25_000_assets_is_deployed_in_messages_of_stock_size
     path: Path,
 ) -> None:
     assets = [asset(f"ns{n // 1000:02}.asset_{n:06}") for n in range(25_000)]
-    edited = [*assets[:777], replace(assets[777], description="edited"), *assets[778:]]
+    edited = [*assets[:777], dataclasses.replace(assets[777], description="edited"), *assets[778:]]
     sent: list[int] = []
 
     def deploy(url: str, content: list[AssetDefinition]) -> DeployResponse:

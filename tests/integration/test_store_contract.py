@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import facade_values
 import store_kit
@@ -277,7 +279,7 @@ def test_a_key_is_stored_and_revoked_once(opened: Open) -> None:
         await store.revoke_key("k", NOW)
         await store.revoke_key("k", NOW + timedelta(days=1))
         (stored,) = await store.keys()
-        assert stored.key == replace(key, revoked_at=NOW)
+        assert stored.key == dataclasses.replace(key, revoked_at=NOW)
 
     on(opened, test)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from servo.controlplane import transitions
 from servo.types.events import Event, RunCreated, RunStateChanged, RunUpdated, TaskSpent

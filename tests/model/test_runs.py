@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from model.histories import Histories
 from model.searches import SEARCH
@@ -78,7 +79,7 @@ class Generous(RunMachine):
     def failed(
         self, index: int, failure: Failure, policy: ExecutionPolicy, now: datetime, **options: Any
     ) -> list[Change]:
-        more = replace(policy, max_retries=policy.max_retries + 1)
+        more = dataclasses.replace(policy, max_retries=policy.max_retries + 1)
         return super().failed(index, failure, more, now, **options)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.machine import RunMachine
 from servo.controlplane.mapping import Edge, Scope
 from servo.controlplane.materialized import Hold
 from servo.controlplane.waiting import Waiting
-from servo.types._frozen import replace
 from servo.types.assets import ExecutionPolicy
 from servo.types.keys import AssetKey
 from servo.types.records import Run, Task

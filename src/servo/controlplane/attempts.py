@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from servo import errors
 from servo.controlplane import budgets
 from servo.controlplane import machine as machines
@@ -23,7 +25,6 @@ from servo.controlplane.scheduler import Scheduler
 from servo.controlplane.sessions import WorkerSession
 from servo.controlplane.store.batch import Metric
 from servo.types import amounts
-from servo.types._frozen import replace
 from servo.types.events import TaskProgressed
 from servo.types.ids import MaterializationId
 from servo.types.logs import LogBatch

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from servo.controlplane import transitions
-from servo.types._frozen import replace
 from servo.types.events import Event, RunCreated, RunStateChanged, RunUpdated, TaskSpent
 from servo.types.events import TaskStateChanged as TaskChanged
 from servo.types.records import Run, Task

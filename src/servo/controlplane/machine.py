@@ -13,8 +13,9 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from servo.controlplane import transitions
-from servo.types._frozen import replace
 from servo.types.amounts import Amounts, add, subtract
 from servo.types.assets import Backoff, ExecutionPolicy
 from servo.types.checks import CheckResult, CheckSeverity

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from servo import _wire, errors
 from servo.controlplane import asked, planner, reruns, standing, why

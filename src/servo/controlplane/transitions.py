@@ -12,7 +12,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from servo.types._frozen import replace
+from msgspec.structs import replace
+
 from servo.types.events import RunStateChanged, RunUpdated, TaskSpent, TaskStateChanged
 from servo.types.records import Run, Task, TaskCounts
 from servo.types.runs import RunState, TaskState

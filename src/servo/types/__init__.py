@@ -1,4 +1,4 @@
-"""Servo's vocabulary: frozen value types that need nothing but the standard library.
+"""Servo's vocabulary: frozen value types. What is declared is made of dataclasses, records of structs.
 
 Every name is loaded on first use.
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import (
-    Callable,
     ItemsView,
     Iterable,
     Iterator,
@@ -12,12 +11,7 @@ from collections.abc import (
     Mapping,
     ValuesView,
 )
-from dataclasses import fields
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-
-if TYPE_CHECKING:
-    from dataclasses import replace as replace  # noqa: PLC0414 - mypy takes it as an export so
+from typing import Any, Final, TypeVar
 
 K = TypeVar("K")
 V_co = TypeVar("V_co", covariant=True)
@@ -96,43 +90,6 @@ EMPTY_MAP: Final[FrozenMap[Any, Any]] = FrozenMap()
 def set_field(instance: object, name: str, value: object) -> None:
     """Assign a field of a frozen dataclass from its own ``__post_init__``."""
     object.__setattr__(instance, name, value)
-
-
-if not TYPE_CHECKING:
-
-    def replace(instance: T, /, **changes: object) -> T:
-        """Return a copy in which some fields differ, as `dataclasses.replace` does, but sooner.
-
-        Args:
-            instance: Of a frozen dataclass with slots that only stores what it is given.
-            changes: The new values by field; they are not checked.
-
-        Raises:
-            TypeError: The class has no such field, no slots, or does more with what it is given.
-        """
-        copy, setters = _copier(type(instance))
-        new = copy(instance)
-        for name, value in changes.items():
-            if name not in setters:
-                raise TypeError(f"{type(instance).__name__} has no field {name!r}")
-            setters[name](new, value)
-        return new
-
-
-@cache
-def _copier(cls: type) -> tuple[Callable[[Any], Any], dict[str, Callable[[Any, object], None]]]:
-    """Return a function that copies slot by slot, and what sets each slot."""
-    names = [field.name for field in fields(cls)]
-    if hasattr(cls, "__post_init__") or not all(name in vars(cls) for name in names):
-        raise TypeError(f"{cls.__name__} does more than store its fields; use dataclasses.replace")
-    setters = {name: vars(cls)[name].__set__ for name in names}
-    # One line for each field: a loop over them would take most of what is saved.
-    lines = [f"    set_{name}(new, old.{name})" for name in names]
-    source = "\n".join(["def copy(old):", "    new = make(cls)", *lines, "    return new"])
-    scope: dict[str, Any] = {"make": object.__new__, "cls": cls}
-    scope |= {f"set_{name}": setter for name, setter in setters.items()}
-    exec(source, scope)
-    return scope["copy"], setters
 
 
 def check_name(value: object, what: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from servo.types.keys import AssetKey
 from servo.types.partitions import PartitionKey
@@ -35,8 +36,7 @@ class BlockerKind(StrEnum):
     PARTITION = "partition"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blocker:
+class Blocker(Struct, frozen=True, kw_only=True):
     """One link of a chain.
 
     Attributes:
@@ -57,8 +57,7 @@ class Blocker:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExplainRequest:
+class ExplainRequest(Struct, frozen=True, kw_only=True):
     """Asks why a run, a task or an asset is not done: one of the three.
 
     Attributes:
@@ -85,8 +84,7 @@ class ExplainRequest:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExplainResponse:
+class ExplainResponse(Struct, frozen=True, kw_only=True):
     """The chain: each link is kept by the next one."""
 
     chain: tuple[Blocker, ...] = ()

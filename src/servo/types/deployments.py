@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 from servo.types.keys import AssetKey
 from servo.types.manifests import GitContext
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
+class Deployment(Struct, frozen=True, kw_only=True):
     """A manifest that was accepted."""
 
     deployment_id: str
@@ -34,8 +34,7 @@ class AssetChangeKind(StrEnum):
     RENAMED = "renamed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssetChange:
+class AssetChange(Struct, frozen=True, kw_only=True):
     """One line of a difference; ``fields`` are JSON names of `AssetDefinition`, sorted."""
 
     key: AssetKey

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec import Struct, field
 
 from servo.types.amounts import Amounts
 from servo.types.checks import CheckResult
@@ -12,22 +13,19 @@ from servo.types.records import Failure, Materialization, Progress, Run
 from servo.types.runs import RunState, TaskState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeploymentActivated:
+class DeploymentActivated(Struct, frozen=True, kw_only=True):
     """A manifest became the current one."""
 
     deployment: Deployment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCreated:
+class RunCreated(Struct, frozen=True, kw_only=True):
     """A run was accepted; its tasks are those of the plan."""
 
     run: Run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStateChanged:
+class RunStateChanged(Struct, frozen=True, kw_only=True):
     """A run changed its state."""
 
     state: RunState
@@ -35,8 +33,7 @@ class RunStateChanged:
     ends_as: RunState | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskStateChanged:
+class TaskStateChanged(Struct, frozen=True, kw_only=True):
     """A task changed its state; ``index`` is its position in the plan."""
 
     index: int
@@ -50,16 +47,14 @@ class TaskStateChanged:
     checks: tuple[CheckResult, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunUpdated:
+class RunUpdated(Struct, frozen=True, kw_only=True):
     """A run was held, resumed or given another priority; both as they are now."""
 
     paused: bool = False
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSpent:
+class TaskSpent(Struct, frozen=True, kw_only=True):
     """A task spent something; ``spent`` is what all of its attempts have spent now."""
 
     index: int
@@ -67,16 +62,14 @@ class TaskSpent:
     spent: Amounts = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolChanged:
+class PoolChanged(Struct, frozen=True, kw_only=True):
     """A pool was given a size; ``None`` when it was removed."""
 
     name: str
     slots: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskProgressed:
+class TaskProgressed(Struct, frozen=True, kw_only=True):
     """A task made progress; sent to watchers only, with sequence 0."""
 
     index: int
@@ -96,8 +89,7 @@ EventPayload = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """One entry of the history of a workspace."""
 
     sequence: int

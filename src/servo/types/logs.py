@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class LogStream(StrEnum):
@@ -15,8 +16,7 @@ class LogStream(StrEnum):
     LOG = "log"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogLine:
+class LogLine(Struct, frozen=True, kw_only=True):
     """One line; ``number`` counts from 1 in its attempt and stream."""
 
     number: int
@@ -28,8 +28,7 @@ class LogLine:
     dropped_after: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogBatch:
+class LogBatch(Struct, frozen=True, kw_only=True):
     """Lines of one attempt, in the order in which the worker read them."""
 
     task_id: str

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from servo.types.keys import AssetKey
 from servo.types.partitions import PartitionKey
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedTask:
+class PlannedTask(Struct, frozen=True, kw_only=True):
     """One task: ``asset`` indexes `Plan.assets`, ``upstream`` tasks and ``gates`` gates."""
 
     asset: int
@@ -18,15 +17,13 @@ class PlannedTask:
     gates: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanGate:
+class PlanGate(Struct, frozen=True, kw_only=True):
     """A set of tasks that several tasks wait for, stored once."""
 
     tasks: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """Tasks in topological order; the same inputs give the same plan."""
 
     assets: tuple[AssetKey, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from servo.types._frozen import check_int, check_name
 
@@ -15,8 +15,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class Pool(Struct, frozen=True, kw_only=True):
     """A pool of slots, shared by the whole workspace.
 
     Attributes:
@@ -32,20 +31,17 @@ class Pool:
     waiting: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListPoolsRequest:
+class ListPoolsRequest(Struct, frozen=True, kw_only=True):
     """Asks for the pools of the workspace."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListPoolsResponse:
+class ListPoolsResponse(Struct, frozen=True, kw_only=True):
     """The pools, sorted by name."""
 
     pools: tuple[Pool, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetPoolRequest:
+class SetPoolRequest(Struct, frozen=True, kw_only=True):
     """Asks to give a pool a size; ``slots=None`` removes it.
 
     Raises:
@@ -61,8 +57,7 @@ class SetPoolRequest:
             check_int(self.slots, "slots", minimum=0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetPoolResponse:
+class SetPoolResponse(Struct, frozen=True, kw_only=True):
     """The pool after the change; without slots when it was removed."""
 
     pool: Pool

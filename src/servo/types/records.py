@@ -8,8 +8,9 @@ nothing is validated a second time here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from servo.types._frozen import EMPTY_MAP
 from servo.types.amounts import Amounts
@@ -19,8 +20,7 @@ from servo.types.partitions import PartitionKey
 from servo.types.runs import FailureCategory, RunState, TaskState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Struct, frozen=True, kw_only=True):
     """Why an attempt failed."""
 
     category: FailureCategory
@@ -35,8 +35,7 @@ class Failure:
         return self.category.retryable if self.retryable is None else self.retryable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class Column(Struct, frozen=True, kw_only=True):
     """A column of a table; ``type`` is spelt as Arrow prints it."""
 
     name: str
@@ -44,8 +43,7 @@ class Column:
     nullable: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Materialization:
+class Materialization(Struct, frozen=True, kw_only=True):
     """One partition of an asset that was produced; ``byte_size`` is in bytes."""
 
     materialization_id: str
@@ -64,16 +62,14 @@ class Materialization:
     metadata: Mapping[str, str] = EMPTY_MAP
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(Struct, frozen=True, kw_only=True):
     """The latest progress of an attempt; ``percentage`` is 0 to 100."""
 
     message: str
     percentage: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(Struct, frozen=True, kw_only=True):
     """One task of a run."""
 
     task_id: str
@@ -96,8 +92,7 @@ class Task:
     spent_before: Amounts = EMPTY_MAP
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskCounts:
+class TaskCounts(Struct, frozen=True, kw_only=True):
     """The number of tasks in each state."""
 
     total: int = 0
@@ -112,8 +107,7 @@ class TaskCounts:
     skipped: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """One execution of a plan."""
 
     run_id: str

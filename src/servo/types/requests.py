@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from servo.types._frozen import check_int, set_field
+from msgspec import Struct, field
+from msgspec.structs import force_setattr
+
+from servo.types._frozen import check_int
 from servo.types.amounts import Amounts, amounts
 from servo.types.assets import AssetDefinition
 from servo.types.deployments import AssetChange, Deployment
@@ -18,8 +20,7 @@ from servo.types.records import Materialization, Run
 from servo.types.runs import RerunScope, RunState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeployRequest:
+class DeployRequest(Struct, frozen=True, kw_only=True):
     """Asks to make a manifest current; no digests: asks whether its content is known."""
 
     content_fingerprint: str
@@ -27,8 +28,7 @@ class DeployRequest:
     chunk_digests: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeployResponse:
+class DeployResponse(Struct, frozen=True, kw_only=True):
     """What became of a deploy; ``asset_ids`` maps dotted keys to the server's ids."""
 
     deployment: Deployment | None = None
@@ -37,95 +37,82 @@ class DeployResponse:
     asset_ids: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindMissingChunksRequest:
+class FindMissingChunksRequest(Struct, frozen=True, kw_only=True):
     """Asks which chunks have to be sent."""
 
     chunk_digests: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindMissingChunksResponse:
+class FindMissingChunksResponse(Struct, frozen=True, kw_only=True):
     """The digests that the server does not have."""
 
     missing_digests: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadChunksRequest:
+class UploadChunksRequest(Struct, frozen=True, kw_only=True):
     """Sends chunks: the bytes of ``ManifestChunk`` messages."""
 
     chunks: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadChunksResponse:
+class UploadChunksResponse(Struct, frozen=True, kw_only=True):
     """Confirms that chunks are durable."""
 
     stored: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadChunksRequest:
+class ReadChunksRequest(Struct, frozen=True, kw_only=True):
     """Asks for chunks of a deployment."""
 
     chunk_digests: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadChunksResponse:
+class ReadChunksResponse(Struct, frozen=True, kw_only=True):
     """The chunks asked for, in order."""
 
     chunks: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetDeploymentRequest:
+class GetDeploymentRequest(Struct, frozen=True, kw_only=True):
     """Asks for one deployment; empty for the current one."""
 
     deployment_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetDeploymentResponse:
+class GetDeploymentResponse(Struct, frozen=True, kw_only=True):
     """One deployment."""
 
     deployment: Deployment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListDeploymentsRequest:
+class ListDeploymentsRequest(Struct, frozen=True, kw_only=True):
     """Asks for deployments, newest first."""
 
     page_size: int = 0
     page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListDeploymentsResponse:
+class ListDeploymentsResponse(Struct, frozen=True, kw_only=True):
     """A page of deployments."""
 
     deployments: tuple[Deployment, ...] = ()
     next_page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiffDeploymentsRequest:
+class DiffDeploymentsRequest(Struct, frozen=True, kw_only=True):
     """Asks what differs between two deployments."""
 
     from_deployment_id: str = ""
     to_deployment_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiffDeploymentsResponse:
+class DiffDeploymentsResponse(Struct, frozen=True, kw_only=True):
     """What differs, sorted by key."""
 
     changes: tuple[AssetChange, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartitionRange:
+class PartitionRange(Struct, frozen=True, kw_only=True):
     """A range of periods of the time dimension, both ends inclusive, as it writes them."""
 
     dimension: str = ""
@@ -133,24 +120,21 @@ class PartitionRange:
     last: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllPartitions:
+class AllPartitions(Struct, frozen=True, kw_only=True):
     """Every declared partition."""
 
 
 PartitionSelection = PartitionKey | PartitionRange | AllPartitions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rerun:
+class Rerun(Struct, frozen=True, kw_only=True):
     """Asks to repeat tasks of an earlier run, with their partitions."""
 
     run_id: str
     scope: RerunScope = RerunScope.UNFINISHED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateRunRequest:
+class CreateRunRequest(Struct, frozen=True, kw_only=True):
     """Asks for a run.
 
     Raises:
@@ -175,19 +159,17 @@ class CreateRunRequest:
     def __post_init__(self) -> None:
         check_int(self.max_parallelism, "max_parallelism", minimum=0)
         check_int(self.timeout_seconds, "timeout_seconds", minimum=0)
-        set_field(self, "budget", amounts(self.budget, "budget"))
+        force_setattr(self, "budget", amounts(self.budget, "budget"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateRunResponse:
+class CreateRunResponse(Struct, frozen=True, kw_only=True):
     """The run; ``created`` is false when the run key named an existing one."""
 
     run: Run
     created: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetRunRequest:
+class GetRunRequest(Struct, frozen=True, kw_only=True):
     """Asks for one run with a page of its tasks; a negative size for none."""
 
     run_id: str
@@ -195,16 +177,14 @@ class GetRunRequest:
     page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetRunResponse:
+class GetRunResponse(Struct, frozen=True, kw_only=True):
     """One run with a page of its tasks."""
 
     run: Run
     next_page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListRunsRequest:
+class ListRunsRequest(Struct, frozen=True, kw_only=True):
     """Asks for runs, newest first."""
 
     page_size: int = 0
@@ -212,31 +192,27 @@ class ListRunsRequest:
     states: tuple[RunState, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListRunsResponse:
+class ListRunsResponse(Struct, frozen=True, kw_only=True):
     """A page of runs, without tasks."""
 
     runs: tuple[Run, ...] = ()
     next_page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelRunRequest:
+class CancelRunRequest(Struct, frozen=True, kw_only=True):
     """Asks to stop a run."""
 
     run_id: str
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelRunResponse:
+class CancelRunResponse(Struct, frozen=True, kw_only=True):
     """The run after the request was recorded."""
 
     run: Run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateRunRequest:
+class UpdateRunRequest(Struct, frozen=True, kw_only=True):
     """Asks to hold or resume a run, or to change its priority; ``None`` leaves it as it is."""
 
     run_id: str
@@ -244,45 +220,39 @@ class UpdateRunRequest:
     priority: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateRunResponse:
+class UpdateRunResponse(Struct, frozen=True, kw_only=True):
     """The run after the change."""
 
     run: Run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchEventsRequest:
+class WatchEventsRequest(Struct, frozen=True, kw_only=True):
     """Asks to follow the history of the workspace from a sequence number."""
 
     after_sequence: int = 0
     follow: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchEventsResponse:
+class WatchEventsResponse(Struct, frozen=True, kw_only=True):
     """Events in order, at least one."""
 
     events: tuple[Event, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchRunRequest:
+class WatchRunRequest(Struct, frozen=True, kw_only=True):
     """Asks to follow a run from a sequence number."""
 
     run_id: str
     after_sequence: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchRunResponse:
+class WatchRunResponse(Struct, frozen=True, kw_only=True):
     """Events in order, at least one."""
 
     events: tuple[Event, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssetSummary:
+class AssetSummary(Struct, frozen=True, kw_only=True):
     """An asset of the current deployment and what is materialised of it."""
 
     definition: AssetDefinition
@@ -291,8 +261,7 @@ class AssetSummary:
     declared_partitions: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListAssetsRequest:
+class ListAssetsRequest(Struct, frozen=True, kw_only=True):
     """Asks for the assets of the current deployment; an empty selection for all."""
 
     selection: tuple[str, ...] = ()
@@ -300,31 +269,27 @@ class ListAssetsRequest:
     page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListAssetsResponse:
+class ListAssetsResponse(Struct, frozen=True, kw_only=True):
     """A page of assets, sorted by key."""
 
     assets: tuple[AssetSummary, ...] = ()
     next_page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetAssetRequest:
+class GetAssetRequest(Struct, frozen=True, kw_only=True):
     """Asks for one asset."""
 
     key: AssetKey
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetAssetResponse:
+class GetAssetResponse(Struct, frozen=True, kw_only=True):
     """One asset and those that read it."""
 
     asset: AssetSummary
     downstream: tuple[AssetKey, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListMaterializationsRequest:
+class ListMaterializationsRequest(Struct, frozen=True, kw_only=True):
     """Asks for what was produced of an asset, newest first."""
 
     key: AssetKey
@@ -334,16 +299,14 @@ class ListMaterializationsRequest:
     page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListMaterializationsResponse:
+class ListMaterializationsResponse(Struct, frozen=True, kw_only=True):
     """A page of materialisations."""
 
     materializations: tuple[Materialization, ...] = ()
     next_page_token: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadLogsRequest:
+class ReadLogsRequest(Struct, frozen=True, kw_only=True):
     """Asks for the log of a run; ``task`` is a key, ``key[dimension=value]`` or a task id."""
 
     run_id: str
@@ -352,21 +315,18 @@ class ReadLogsRequest:
     after_cursor: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadLogsResponse:
+class ReadLogsResponse(Struct, frozen=True, kw_only=True):
     """Batches in the order in which they arrived, and where to go on."""
 
     batches: tuple[LogBatch, ...] = ()
     cursor: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetServerInfoRequest:
+class GetServerInfoRequest(Struct, frozen=True, kw_only=True):
     """Asks who is there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetServerInfoResponse:
+class GetServerInfoResponse(Struct, frozen=True, kw_only=True):
     """Who is there."""
 
     servo_version: str = ""

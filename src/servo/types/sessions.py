@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from msgspec import Struct, field
+from msgspec.structs import force_setattr
+
 from servo.errors import ServoError
-from servo.types._frozen import set_field
 from servo.types.amounts import Amounts, amounts
 from servo.types.assets import AssetDefinition
 from servo.types.checks import CheckResult
@@ -19,8 +20,7 @@ from servo.types.records import Failure, Materialization, Progress
 PROTOCOL_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
+class Lease(Struct, frozen=True, kw_only=True):
     """The right to execute one attempt; ``token`` fences older leases of the same task."""
 
     task_id: str
@@ -28,8 +28,7 @@ class Lease:
     token: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerHello:
+class WorkerHello(Struct, frozen=True, kw_only=True):
     """Opens a session."""
 
     worker_id: str
@@ -43,8 +42,7 @@ class WorkerHello:
     process_id: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerWelcome:
+class ServerWelcome(Struct, frozen=True, kw_only=True):
     """Answers a hello."""
 
     protocol_version: int
@@ -57,8 +55,7 @@ class ServerWelcome:
     servo_version: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputPartition:
+class InputPartition(Struct, frozen=True, kw_only=True):
     """One partition of an input; ``path`` is relative to the data root."""
 
     partition_key: PartitionKey
@@ -67,8 +64,7 @@ class InputPartition:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskInput:
+class TaskInput(Struct, frozen=True, kw_only=True):
     """One input of a task."""
 
     parameter_name: str
@@ -77,8 +73,7 @@ class TaskInput:
     partitioning: PartitionStrategy = PartitionStrategy()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskDispatch:
+class TaskDispatch(Struct, frozen=True, kw_only=True):
     """Gives the worker an attempt."""
 
     lease: Lease
@@ -92,8 +87,7 @@ class TaskDispatch:
     budget: Amounts = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelTask:
+class CancelTask(Struct, frozen=True, kw_only=True):
     """Asks the worker to end an attempt."""
 
     lease: Lease
@@ -101,8 +95,7 @@ class CancelTask:
     grace_period: timedelta = timedelta(seconds=10)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultReceipt:
+class ResultReceipt(Struct, frozen=True, kw_only=True):
     """Answers a result; ``accepted`` means it is durable."""
 
     lease: Lease
@@ -110,16 +103,14 @@ class ResultReceipt:
     error: ServoError | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseRevoked:
+class LeaseRevoked(Struct, frozen=True, kw_only=True):
     """The lease is no longer the worker's own; the attempt must not publish."""
 
     lease: Lease
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogReceipt:
+class LogReceipt(Struct, frozen=True, kw_only=True):
     """How many log batches of this session are durable."""
 
     batches: int
@@ -130,31 +121,27 @@ ServerMessage = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DispatchReceived:
+class DispatchReceived(Struct, frozen=True, kw_only=True):
     """The worker has received a dispatch."""
 
     lease: Lease
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptStarted:
+class AttemptStarted(Struct, frozen=True, kw_only=True):
     """The attempt has begun; the time is the worker's and only recorded."""
 
     lease: Lease
     started_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptProgressed:
+class AttemptProgressed(Struct, frozen=True, kw_only=True):
     """The attempt made progress."""
 
     lease: Lease
     progress: Progress
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptMetric:
+class AttemptMetric(Struct, frozen=True, kw_only=True):
     """The attempt reported a number."""
 
     lease: Lease
@@ -163,8 +150,7 @@ class AttemptMetric:
     reported_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptSpent:
+class AttemptSpent(Struct, frozen=True, kw_only=True):
     """The attempt spent something; ``spent`` is all that it has spent since it began.
 
     Raises:
@@ -175,25 +161,22 @@ class AttemptSpent:
     spent: Amounts = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        set_field(self, "spent", amounts(self.spent, "spent"))
+        force_setattr(self, "spent", amounts(self.spent, "spent"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptSucceeded:
+class AttemptSucceeded(Struct, frozen=True, kw_only=True):
     """The attempt succeeded and its data is published."""
 
     materialization: Materialization
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptCancelled:
+class AttemptCancelled(Struct, frozen=True, kw_only=True):
     """The attempt was ended because it was cancelled."""
 
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptFinished:
+class AttemptFinished(Struct, frozen=True, kw_only=True):
     """The attempt has ended.
 
     Raises:
@@ -208,25 +191,22 @@ class AttemptFinished:
 
     def __post_init__(self) -> None:
         if self.spent:
-            set_field(self, "spent", amounts(self.spent, "spent"))
+            force_setattr(self, "spent", amounts(self.spent, "spent"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heartbeat:
+class Heartbeat(Struct, frozen=True, kw_only=True):
     """The worker is alive and still holds these leases."""
 
     leases: tuple[Lease, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreditGrant:
+class CreditGrant(Struct, frozen=True, kw_only=True):
     """Allows the control plane to push further attempts, in addition to earlier grants."""
 
     attempts: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerDraining:
+class WorkerDraining(Struct, frozen=True, kw_only=True):
     """The worker takes no further attempts."""
 
 
@@ -245,15 +225,13 @@ WorkerMessage = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenSessionRequest:
+class OpenSessionRequest(Struct, frozen=True, kw_only=True):
     """Messages of the worker, in order."""
 
     messages: tuple[WorkerMessage, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenSessionResponse:
+class OpenSessionResponse(Struct, frozen=True, kw_only=True):
     """Messages of the control plane, in order."""
 
     messages: tuple[ServerMessage, ...]

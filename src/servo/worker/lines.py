@@ -6,9 +6,10 @@ instead of kept, and the last kept line of the stream says how many are missing 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
+
+from msgspec.structs import replace
 
 from servo.types.logs import LogLine, LogStream
 

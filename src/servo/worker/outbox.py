@@ -13,8 +13,9 @@ import socket
 import threading
 import time
 from collections import deque
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from servo import _wire, errors
 from servo.types.logs import LogBatch, LogLine

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import dataclasses
 import typing
 from datetime import UTC, datetime
 
 import click
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 import facade_values
 from servo.cli import _event_text
@@ -53,7 +53,7 @@ def event(payload: EventPayload) -> Event:
         (PoolChanged(name="warehouse"), "pool warehouse  removed"),
         (RunCreated(run=RUN), "run R1  asked for raw.*: 2 tasks"),
         (
-            RunCreated(run=dataclasses.replace(RUN, selection=(), parent_run_id="R0")),
+            RunCreated(run=replace(RUN, selection=(), parent_run_id="R0")),
             "run R1  repeats run R0: 2 tasks",
         ),
         (RunStateChanged(state=RunState.RUNNING), "run R1  running"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from servo._wire import encode_chunk, manifest_fingerprint
 from servo.client import Client
@@ -111,7 +112,7 @@ def test_the_same_content_again_costs_one_small_message(
     client.deployments.deploy(manifest(300))
     plane.asked.clear()
     plane.sizes.clear()
-    response = client.deployments.deploy(replace(manifest(300), deployed_by="grace"))
+    response = client.deployments.deploy(dataclasses.replace(manifest(300), deployed_by="grace"))
     assert not response.created
     assert [name for name, _ in plane.asked] == ["Deploy"]
     assert plane.sizes[0] < 300
@@ -122,8 +123,8 @@ def test_only_the_chunks_that_changed_are_sent(plane: Any, client: Client, store
     client.deployments.deploy(contents)
     sent = sum(map(len, store.chunks.values()))
     plane.sizes.clear()
-    changed = (replace(contents.assets[0], description="new"), *contents.assets[1:])
-    assert client.deployments.deploy(replace(contents, assets=changed)).created
+    changed = (dataclasses.replace(contents.assets[0], description="new"), *contents.assets[1:])
+    assert client.deployments.deploy(dataclasses.replace(contents, assets=changed)).created
     assert sum(plane.sizes) < sent / 4
 
 

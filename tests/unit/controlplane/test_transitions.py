@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from model.dags import Dag
 from model.walk import Walk, walk

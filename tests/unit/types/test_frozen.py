@@ -1,23 +1,15 @@
-"""What the value types share: the read-only mapping inside them, and copies with changes."""
+"""What the value types share: the read-only mapping inside them."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import pickle
-from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servo.types import AssetKey, PartitionKey
-from servo.types._frozen import FrozenMap, replace
-from servo.types.records import Run, Task
-from servo.types.runs import RunState, TaskState
-from servo.types.sessions import AttemptSpent, Lease
+from servo.types._frozen import FrozenMap
 
 mappings = st.dictionaries(st.text(max_size=5), st.integers(), max_size=5)
 
@@ -61,47 +53,3 @@ def test_it_does_not_follow_the_mapping_it_was_made_from() -> None:
     frozen = FrozenMap(given)
     given["a"] = 2
     assert frozen["a"] == 1
-
-
-TASK = Task(
-    task_id="t", index=3, asset_key=AssetKey("a", "b"), partition_key=PartitionKey(),
-    state=TaskState.READY, attempt=1, reason="why",
-)  # fmt: skip
-RUN = Run(run_id="r", state=RunState.PENDING, tasks=(TASK,), priority=4)
-
-
-def some_fields(record: Task | Run) -> st.SearchStrategy[Mapping[str, object]]:
-    names = [field.name for field in dataclasses.fields(record)]
-    return st.dictionaries(st.sampled_from(names), st.integers() | st.text(max_size=3))
-
-
-@given(st.data(), st.sampled_from([TASK, RUN]))
-def test_a_copy_with_changes_is_the_one_of_dataclasses(
-    data: st.DataObject, record: Task | Run
-) -> None:
-    changes: Mapping[str, object] = data.draw(some_fields(record))
-    before = copy.copy(record)
-    found = replace(record, **changes)
-    assert found == dataclasses.replace(record, **changes)
-    assert (type(found), record) == (type(record), before)
-    assert found is not record
-
-
-@dataclass(frozen=True)
-class WithoutSlots:
-    name: str
-
-
-def test_a_field_that_does_not_exist_cannot_change() -> None:
-    with pytest.raises(TypeError, match="Task has no field 'stat'"):
-        replace(TASK, stat=TaskState.FAILED)
-
-
-@pytest.mark.parametrize(
-    "record",
-    [WithoutSlots("a"), AttemptSpent(lease=Lease(task_id="t", attempt=1, token=1))],
-    ids=["no slots", "it checks its values"],
-)
-def test_a_class_that_does_more_than_store_its_fields_is_refused(record: WithoutSlots) -> None:
-    with pytest.raises(TypeError, match=r"use dataclasses\.replace"):
-        replace(record)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+import dataclasses
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import strategies
 from messages import any_message
@@ -242,7 +243,7 @@ def test_absent_parts_of_an_asset_are_the_defaults() -> None:
 def test_default_parts_of_an_asset_are_left_out_and_others_are_written_whole() -> None:
     plain = AssetDefinition(AssetKey("raw", "events"), code=CodeLocation("assets", "events"))
     assert not {"io", "execution", "resources", "codeVersion"} & set(to_json_dict(plain))
-    patient = replace(plain, execution=ExecutionPolicy(max_retries=9))
+    patient = dataclasses.replace(plain, execution=ExecutionPolicy(max_retries=9))
     assert to_json_dict(patient)["execution"] == {
         "maxParallelism": 0,
         "maxRetries": 9,

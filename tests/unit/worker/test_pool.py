@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from scripted_plane import dispatch_of
 from servo.types.sessions import AttemptFinished, AttemptSucceeded, Lease, WorkerMessage

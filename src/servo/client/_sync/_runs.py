@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from servo._wire import methods
 from servo.client._sync._calls import NO_TASKS, Calls, pages

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from servo.types.deployments import Deployment
 from servo.types.events import Event
 from servo.types.logs import LogBatch
@@ -19,8 +21,7 @@ from servo.types.records import Materialization, Run, Task
 from servo.types.requests import CreateRunRequest
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
+class NewRun(Struct, frozen=True):
     """A run with the request and the plan that it was made from."""
 
     run: Run
@@ -28,8 +29,7 @@ class NewRun:
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
-class NewDeployment:
+class NewDeployment(Struct, frozen=True):
     """A deployment with its manifest's header and the ids of its assets.
 
     Attributes:
@@ -43,8 +43,7 @@ class NewDeployment:
     asset_ids: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(Struct, frozen=True):
     """A number that an attempt reported; ``reported_at`` is in microseconds since 1970."""
 
     run_id: str

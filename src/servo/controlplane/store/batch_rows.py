@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import asdict, replace
 
 from servo import _wire
 from servo.controlplane.store.batch import Batch, NewDeployment, NewRun
@@ -71,7 +72,7 @@ def of_batch(batch: Batch) -> Iterator[tuple[str, Iterable[Row]]]:
     )
     yield (
         "put_metrics",
-        [{name: getattr(metric, name) for name in metric.__slots__} for metric in batch.metrics],
+        [asdict(metric) for metric in batch.metrics],
     )
     for workspace, name, slots in batch.pools:
         if slots is None:
