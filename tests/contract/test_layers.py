@@ -84,8 +84,16 @@ def test_a_tree_without_imports_keeps_every_contract(skeleton: Path) -> None:
         ("_wire/runs", "import servo.asset", "The wire knows definitions"),
         ("cli/main", "import servo._gen.arco.v1.run_pb2", "Only servo._wire imports"),
         ("controlplane/planner", "import servo.asset", "The control plane never imports"),
-        ("types/ids", "import google.protobuf", "Types use the standard library only"),
-        ("errors", "import grpc", "Types use the standard library only"),
+        (
+            "types/ids",
+            "import google.protobuf",
+            "Types use the standard library",
+        ),
+        (
+            "errors",
+            "import grpc",
+            "Types use the standard library",
+        ),
     ],
 )
 def test_an_import_that_crosses_a_border_breaks_its_contract(

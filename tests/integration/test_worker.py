@@ -474,8 +474,11 @@ def test_a_flood_of_lines_is_complete_or_says_what_is_missing(project: Path) -> 
     check(project, test)
 
 
-def test_a_control_plane_that_takes_no_lines_does_not_stop_the_tasks(project: Path) -> None:
+def test_a_control_plane_that_takes_no_lines_does_not_stop_the_tasks(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Their results wait for their lines, and nothing else waits for anything."""
+    monkeypatch.setattr("servo.worker.pool._PATIENCE_SECONDS", 60)
     plane = ScriptedPlane()
     plane.confirm_logs = False
 

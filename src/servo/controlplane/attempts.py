@@ -341,9 +341,9 @@ class Attempts:
                 changes = run_machine.started(index, now)
                 made = self._complete(active, task, made, now)
                 changes += run_machine.succeeded(index, made, message.checks, now)
-            case Failure(reason=FailureReason.HANDED_BACK):
-                # The worker goes and had not begun: as if it had never been given out.
-                changes = run_machine.lost(index, policy, now)
+            case Failure(reason=FailureReason.HANDED_BACK, message=why):
+                # The worker goes, or is busy, and had not begun: as if it had never been given out.
+                changes = run_machine.lost(index, policy, now, reason=why)
             case Failure() as failure:
                 changes = run_machine.started(index, now)
                 # An attempt whose worker had to go did nothing wrong: nobody is to wait for that.

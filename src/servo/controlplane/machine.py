@@ -202,10 +202,18 @@ class RunMachine:
         self._settle(changes, now)
         return changes
 
-    def lost(self, index: int, policy: ExecutionPolicy, now: datetime) -> list[Change]:
+    def lost(
+        self, index: int, policy: ExecutionPolicy, now: datetime, *, reason: str = ""
+    ) -> list[Change]:
         """The lease ran out: nobody knows what became of the attempt.
 
         An attempt that was not reported as started goes back as if it had never been given out.
+
+        Args:
+            index: The task.
+            policy: What its asset says of retries.
+            now: The instant.
+            reason: Why it goes back, when its worker said so.
         """
         changes: list[Change] = []
         task = self.tasks[index]
@@ -222,7 +230,7 @@ class RunMachine:
             index=index,
             state=TaskState.READY,
             attempt=task.attempt - 1,
-            reason=f"worker {task.worker_id} was lost before it started",
+            reason=reason or f"worker {task.worker_id} was lost before it started",
         )
         self._move(changes, now, change)
         return changes

@@ -1,4 +1,4 @@
-"""Servo's vocabulary: frozen value types. What is declared is made of dataclasses, records of structs.
+"""Servo's vocabulary: frozen value types; records are structs, everything else dataclasses.
 
 Every name is loaded on first use.
 """

@@ -13,19 +13,19 @@ from servo.types.records import Failure, Materialization, Progress, Run
 from servo.types.runs import RunState, TaskState
 
 
-class DeploymentActivated(Struct, frozen=True, kw_only=True):
+class DeploymentActivated(Struct, frozen=True, kw_only=True, gc=False):
     """A manifest became the current one."""
 
     deployment: Deployment
 
 
-class RunCreated(Struct, frozen=True, kw_only=True):
+class RunCreated(Struct, frozen=True, kw_only=True, gc=False):
     """A run was accepted; its tasks are those of the plan."""
 
     run: Run
 
 
-class RunStateChanged(Struct, frozen=True, kw_only=True):
+class RunStateChanged(Struct, frozen=True, kw_only=True, gc=False):
     """A run changed its state."""
 
     state: RunState
@@ -33,7 +33,7 @@ class RunStateChanged(Struct, frozen=True, kw_only=True):
     ends_as: RunState | None = None
 
 
-class TaskStateChanged(Struct, frozen=True, kw_only=True):
+class TaskStateChanged(Struct, frozen=True, kw_only=True, gc=False):
     """A task changed its state; ``index`` is its position in the plan."""
 
     index: int
@@ -47,14 +47,14 @@ class TaskStateChanged(Struct, frozen=True, kw_only=True):
     checks: tuple[CheckResult, ...] = ()
 
 
-class RunUpdated(Struct, frozen=True, kw_only=True):
+class RunUpdated(Struct, frozen=True, kw_only=True, gc=False):
     """A run was held, resumed or given another priority; both as they are now."""
 
     paused: bool = False
     priority: int = 0
 
 
-class TaskSpent(Struct, frozen=True, kw_only=True):
+class TaskSpent(Struct, frozen=True, kw_only=True, gc=False):
     """A task spent something; ``spent`` is what all of its attempts have spent now."""
 
     index: int
@@ -62,14 +62,14 @@ class TaskSpent(Struct, frozen=True, kw_only=True):
     spent: Amounts = field(default_factory=dict)
 
 
-class PoolChanged(Struct, frozen=True, kw_only=True):
+class PoolChanged(Struct, frozen=True, kw_only=True, gc=False):
     """A pool was given a size; ``None`` when it was removed."""
 
     name: str
     slots: int | None = None
 
 
-class TaskProgressed(Struct, frozen=True, kw_only=True):
+class TaskProgressed(Struct, frozen=True, kw_only=True, gc=False):
     """A task made progress; sent to watchers only, with sequence 0."""
 
     index: int
@@ -89,7 +89,7 @@ EventPayload = (
 )
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class Event(Struct, frozen=True, kw_only=True, gc=False):
     """One entry of the history of a workspace."""
 
     sequence: int

@@ -16,7 +16,7 @@ class LogStream(StrEnum):
     LOG = "log"
 
 
-class LogLine(Struct, frozen=True, kw_only=True):
+class LogLine(Struct, frozen=True, kw_only=True, gc=False):
     """One line; ``number`` counts from 1 in its attempt and stream."""
 
     number: int
@@ -28,7 +28,7 @@ class LogLine(Struct, frozen=True, kw_only=True):
     dropped_after: int = 0
 
 
-class LogBatch(Struct, frozen=True, kw_only=True):
+class LogBatch(Struct, frozen=True, kw_only=True, gc=False):
     """Lines of one attempt, in the order in which the worker read them."""
 
     task_id: str

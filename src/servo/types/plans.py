@@ -8,7 +8,7 @@ from servo.types.keys import AssetKey
 from servo.types.partitions import PartitionKey
 
 
-class PlannedTask(Struct, frozen=True, kw_only=True):
+class PlannedTask(Struct, frozen=True, kw_only=True, gc=False):
     """One task: ``asset`` indexes `Plan.assets`, ``upstream`` tasks and ``gates`` gates."""
 
     asset: int
@@ -17,13 +17,13 @@ class PlannedTask(Struct, frozen=True, kw_only=True):
     gates: tuple[int, ...] = ()
 
 
-class PlanGate(Struct, frozen=True, kw_only=True):
+class PlanGate(Struct, frozen=True, kw_only=True, gc=False):
     """A set of tasks that several tasks wait for, stored once."""
 
     tasks: tuple[int, ...]
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class Plan(Struct, frozen=True, kw_only=True, gc=False):
     """Tasks in topological order; the same inputs give the same plan."""
 
     assets: tuple[AssetKey, ...] = ()

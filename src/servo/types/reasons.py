@@ -23,7 +23,7 @@ class FailureReason(StrEnum):
         RUN_TIMEOUT: The run took longer than it may.
         BUDGET: It spent more than it may.
         CONFIGURATION: Something is set up wrongly: code, inputs, settings.
-        HANDED_BACK: Its worker was told to stop before it began.
+        HANDED_BACK: Its worker had not begun it: it was told to stop, or busy for long.
         NOT_STARTED: Nobody began it.
     """
 

@@ -20,7 +20,7 @@ from servo.types.partitions import PartitionKey
 from servo.types.runs import FailureCategory, RunState, TaskState
 
 
-class Failure(Struct, frozen=True, kw_only=True):
+class Failure(Struct, frozen=True, kw_only=True, gc=False):
     """Why an attempt failed."""
 
     category: FailureCategory
@@ -35,7 +35,7 @@ class Failure(Struct, frozen=True, kw_only=True):
         return self.category.retryable if self.retryable is None else self.retryable
 
 
-class Column(Struct, frozen=True, kw_only=True):
+class Column(Struct, frozen=True, kw_only=True, gc=False):
     """A column of a table; ``type`` is spelt as Arrow prints it."""
 
     name: str
@@ -43,7 +43,7 @@ class Column(Struct, frozen=True, kw_only=True):
     nullable: bool = True
 
 
-class Materialization(Struct, frozen=True, kw_only=True):
+class Materialization(Struct, frozen=True, kw_only=True, gc=False):
     """One partition of an asset that was produced; ``byte_size`` is in bytes."""
 
     materialization_id: str
@@ -62,14 +62,14 @@ class Materialization(Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, str] = EMPTY_MAP
 
 
-class Progress(Struct, frozen=True, kw_only=True):
+class Progress(Struct, frozen=True, kw_only=True, gc=False):
     """The latest progress of an attempt; ``percentage`` is 0 to 100."""
 
     message: str
     percentage: int | None = None
 
 
-class Task(Struct, frozen=True, kw_only=True):
+class Task(Struct, frozen=True, kw_only=True, gc=False):
     """One task of a run."""
 
     task_id: str
@@ -92,7 +92,7 @@ class Task(Struct, frozen=True, kw_only=True):
     spent_before: Amounts = EMPTY_MAP
 
 
-class TaskCounts(Struct, frozen=True, kw_only=True):
+class TaskCounts(Struct, frozen=True, kw_only=True, gc=False):
     """The number of tasks in each state."""
 
     total: int = 0
@@ -107,7 +107,7 @@ class TaskCounts(Struct, frozen=True, kw_only=True):
     skipped: int = 0
 
 
-class Run(Struct, frozen=True, kw_only=True):
+class Run(Struct, frozen=True, kw_only=True, gc=False):
     """One execution of a plan."""
 
     run_id: str

@@ -20,7 +20,7 @@ from servo.types.records import Failure, Materialization, Progress
 PROTOCOL_VERSION = 1
 
 
-class Lease(Struct, frozen=True, kw_only=True):
+class Lease(Struct, frozen=True, kw_only=True, gc=False):
     """The right to execute one attempt; ``token`` fences older leases of the same task."""
 
     task_id: str
@@ -28,7 +28,7 @@ class Lease(Struct, frozen=True, kw_only=True):
     token: int
 
 
-class WorkerHello(Struct, frozen=True, kw_only=True):
+class WorkerHello(Struct, frozen=True, kw_only=True, gc=False):
     """Opens a session."""
 
     worker_id: str
@@ -42,7 +42,7 @@ class WorkerHello(Struct, frozen=True, kw_only=True):
     process_id: int = 0
 
 
-class ServerWelcome(Struct, frozen=True, kw_only=True):
+class ServerWelcome(Struct, frozen=True, kw_only=True, gc=False):
     """Answers a hello."""
 
     protocol_version: int
@@ -55,7 +55,7 @@ class ServerWelcome(Struct, frozen=True, kw_only=True):
     servo_version: str = ""
 
 
-class InputPartition(Struct, frozen=True, kw_only=True):
+class InputPartition(Struct, frozen=True, kw_only=True, gc=False):
     """One partition of an input; ``path`` is relative to the data root."""
 
     partition_key: PartitionKey
@@ -64,7 +64,7 @@ class InputPartition(Struct, frozen=True, kw_only=True):
     path: str = ""
 
 
-class TaskInput(Struct, frozen=True, kw_only=True):
+class TaskInput(Struct, frozen=True, kw_only=True, gc=False):
     """One input of a task."""
 
     parameter_name: str
@@ -73,7 +73,7 @@ class TaskInput(Struct, frozen=True, kw_only=True):
     partitioning: PartitionStrategy = PartitionStrategy()
 
 
-class TaskDispatch(Struct, frozen=True, kw_only=True):
+class TaskDispatch(Struct, frozen=True, kw_only=True, gc=False):
     """Gives the worker an attempt."""
 
     lease: Lease
@@ -87,7 +87,7 @@ class TaskDispatch(Struct, frozen=True, kw_only=True):
     budget: Amounts = field(default_factory=dict)
 
 
-class CancelTask(Struct, frozen=True, kw_only=True):
+class CancelTask(Struct, frozen=True, kw_only=True, gc=False):
     """Asks the worker to end an attempt."""
 
     lease: Lease
@@ -103,14 +103,14 @@ class ResultReceipt(Struct, frozen=True, kw_only=True):
     error: ServoError | None = None
 
 
-class LeaseRevoked(Struct, frozen=True, kw_only=True):
+class LeaseRevoked(Struct, frozen=True, kw_only=True, gc=False):
     """The lease is no longer the worker's own; the attempt must not publish."""
 
     lease: Lease
     reason: str = ""
 
 
-class LogReceipt(Struct, frozen=True, kw_only=True):
+class LogReceipt(Struct, frozen=True, kw_only=True, gc=False):
     """How many log batches of this session are durable."""
 
     batches: int
@@ -121,27 +121,27 @@ ServerMessage = (
 )
 
 
-class DispatchReceived(Struct, frozen=True, kw_only=True):
+class DispatchReceived(Struct, frozen=True, kw_only=True, gc=False):
     """The worker has received a dispatch."""
 
     lease: Lease
 
 
-class AttemptStarted(Struct, frozen=True, kw_only=True):
+class AttemptStarted(Struct, frozen=True, kw_only=True, gc=False):
     """The attempt has begun; the time is the worker's and only recorded."""
 
     lease: Lease
     started_at: datetime | None = None
 
 
-class AttemptProgressed(Struct, frozen=True, kw_only=True):
+class AttemptProgressed(Struct, frozen=True, kw_only=True, gc=False):
     """The attempt made progress."""
 
     lease: Lease
     progress: Progress
 
 
-class AttemptMetric(Struct, frozen=True, kw_only=True):
+class AttemptMetric(Struct, frozen=True, kw_only=True, gc=False):
     """The attempt reported a number."""
 
     lease: Lease
@@ -150,7 +150,7 @@ class AttemptMetric(Struct, frozen=True, kw_only=True):
     reported_at: datetime | None = None
 
 
-class AttemptSpent(Struct, frozen=True, kw_only=True):
+class AttemptSpent(Struct, frozen=True, kw_only=True, gc=False):
     """The attempt spent something; ``spent`` is all that it has spent since it began.
 
     Raises:
@@ -164,19 +164,19 @@ class AttemptSpent(Struct, frozen=True, kw_only=True):
         force_setattr(self, "spent", amounts(self.spent, "spent"))
 
 
-class AttemptSucceeded(Struct, frozen=True, kw_only=True):
+class AttemptSucceeded(Struct, frozen=True, kw_only=True, gc=False):
     """The attempt succeeded and its data is published."""
 
     materialization: Materialization
 
 
-class AttemptCancelled(Struct, frozen=True, kw_only=True):
+class AttemptCancelled(Struct, frozen=True, kw_only=True, gc=False):
     """The attempt was ended because it was cancelled."""
 
     reason: str = ""
 
 
-class AttemptFinished(Struct, frozen=True, kw_only=True):
+class AttemptFinished(Struct, frozen=True, kw_only=True, gc=False):
     """The attempt has ended.
 
     Raises:
@@ -194,19 +194,19 @@ class AttemptFinished(Struct, frozen=True, kw_only=True):
             force_setattr(self, "spent", amounts(self.spent, "spent"))
 
 
-class Heartbeat(Struct, frozen=True, kw_only=True):
+class Heartbeat(Struct, frozen=True, kw_only=True, gc=False):
     """The worker is alive and still holds these leases."""
 
     leases: tuple[Lease, ...] = ()
 
 
-class CreditGrant(Struct, frozen=True, kw_only=True):
+class CreditGrant(Struct, frozen=True, kw_only=True, gc=False):
     """Allows the control plane to push further attempts, in addition to earlier grants."""
 
     attempts: int
 
 
-class WorkerDraining(Struct, frozen=True, kw_only=True):
+class WorkerDraining(Struct, frozen=True, kw_only=True, gc=False):
     """The worker takes no further attempts."""
 
 
@@ -225,13 +225,13 @@ WorkerMessage = (
 )
 
 
-class OpenSessionRequest(Struct, frozen=True, kw_only=True):
+class OpenSessionRequest(Struct, frozen=True, kw_only=True, gc=False):
     """Messages of the worker, in order."""
 
     messages: tuple[WorkerMessage, ...]
 
 
-class OpenSessionResponse(Struct, frozen=True, kw_only=True):
+class OpenSessionResponse(Struct, frozen=True, kw_only=True, gc=False):
     """Messages of the control plane, in order."""
 
     messages: tuple[ServerMessage, ...]

@@ -23,7 +23,7 @@ _FIRST_DELAY_SECONDS: Final = 0.1
 _MAX_DELAY_SECONDS: Final = 5.0
 _WELCOME_SECONDS: Final = 30.0
 """How long the control plane may take to answer before another connection is tried."""
-_COMPANY_SECONDS: Final = 0.006
+_COMPANY_SECONDS: Final = 0.012
 """How long a message that is not urgent may wait for others to be sent with it."""
 _MAX_DISPATCH_BYTES: Final = 256 * 1024 * 1024
 """A dispatch names every partition that its task reads: 100,000 of them take about 10 MB."""

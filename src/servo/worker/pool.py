@@ -39,9 +39,12 @@ _TERMINATE_SECONDS: Final = 2.0
 """How long a process has between SIGTERM and SIGKILL."""
 _TIMEOUT_GRACE: Final = timedelta(seconds=1)
 """How long an attempt that has taken too long may clean up before SIGTERM."""
-_HORIZON_SECONDS: Final = 0.05
+_HORIZON_SECONDS: Final = 0.2
 """How much work is fetched ahead, so that no slot waits for the control plane's next answer."""
-_MAX_AHEAD: Final = 16
+_MAX_AHEAD: Final = 64
+_PATIENCE_SECONDS: Final = 1.0
+"""How long attempts wait behind others that take long, before another worker may have them."""
+_BUSY: Final = "every slot of the worker was busy with attempts that take long"
 _SPARE_SECONDS: Final = 2.0
 """When the processes of the other slots are started that nothing has asked for until then."""
 
@@ -84,6 +87,9 @@ class Pool:
         self._idle = asyncio.Event()
         self._idle.set()
         self._crowded = asyncio.Event()
+        self._begun_at = 0.0
+        self._is_stuck = False
+        self._watch: asyncio.TimerHandle | None = None
 
     @property
     def leases(self) -> tuple[Lease, ...]:
@@ -107,10 +113,12 @@ class Pool:
         """How many attempts the pool would like to hold in all.
 
         One for each slot, and as many more as the slots finish while an answer of the control
-        plane is on its way: many when attempts are short, one when they are long.
+        plane is on its way: many when attempts are short, none when they are long.
         """
+        if self._is_stuck:
+            return self._slots
         ahead = round(self._slots * _HORIZON_SECONDS / max(self._mean_seconds, 1e-4))
-        return self._slots + min(max(ahead, 1), _MAX_AHEAD * self._slots)
+        return self._slots + min(ahead, _MAX_AHEAD * self._slots)
 
     async def run(self) -> None:
         """Serve until `close`.
@@ -170,6 +178,9 @@ class Pool:
         self._queue.put_nowait(attempt)
         if len(self._attempts) > 1:
             self._crowded.set()
+        if self._is_stuck:
+            # It was on its way when the slots turned out to be busy for long.
+            self.hand_back(_BUSY)
 
     def cancel(self, cancel: CancelTask) -> None:
         """Ask an attempt to stop; make it stop when its grace period is over."""
@@ -208,14 +219,18 @@ class Pool:
         for attempt in list(self._attempts.values()):
             self._revoke(attempt, reason)
 
-    def hand_back(self) -> None:
-        """Return the attempts that have not started."""
+    def hand_back(self, message: str = "the worker stopped before it started the attempt") -> None:
+        """Return the attempts that have not started.
+
+        Args:
+            message: Why, for people.
+        """
         for attempt in list(self._attempts.values()):
             if not attempt.started:
                 attempt.verdict = Verdict.REVOKED
                 failure = Failure(
                     category=FailureCategory.INFRASTRUCTURE,
-                    message="the worker stopped before it started the attempt",
+                    message=message,
                     retryable=True,
                     reason=FailureReason.HANDED_BACK,
                 )
@@ -278,7 +293,9 @@ class Pool:
         attempt.started = True
         runner.attempt = attempt
         self._runners[attempt] = runner
-        begun = loop.time()
+        begun = self._begun_at = loop.time()
+        if self._watch is None:
+            self._watch = loop.call_later(_PATIENCE_SECONDS, self._look)
         self._report(AttemptStarted(lease=attempt.lease, started_at=datetime.now(UTC)))
         limit = attempt.dispatch.asset.execution.timeout_seconds
         attempt.timers.append(loop.call_later(limit, self._expire, attempt))
@@ -297,6 +314,7 @@ class Pool:
         finally:
             runner.attempt = None
             del self._runners[attempt]
+            self._is_stuck = False
         self._mean_seconds += 0.2 * (loop.time() - begun - self._mean_seconds)
         if attempt.verdict is Verdict.REVOKED:
             self._forget(attempt)
@@ -307,6 +325,24 @@ class Pool:
         else:
             ended = endings.settled(attempt, finished)
         self._finish(attempt, ended)
+
+    def _look(self) -> None:
+        """Hand back what waits when no slot has begun an attempt for a while.
+
+        What was fetched ahead was to wait for as long as the attempts before it took. Behind ones
+        that take minutes it would wait while other workers are idle.
+        """
+        self._watch = None
+        if not self._runners:
+            return
+        loop = asyncio.get_running_loop()
+        left = self._begun_at + _PATIENCE_SECONDS - loop.time()
+        if left > 0 or len(self._runners) < self._slots:
+            # A slot began one meanwhile, or one is free and its process is about to be there.
+            self._watch = loop.call_later(max(left, _PATIENCE_SECONDS / 10), self._look)
+            return
+        self._is_stuck = True
+        self.hand_back(_BUSY)
 
     def _expire(self, attempt: Attempt) -> None:
         if attempt.verdict is None:
