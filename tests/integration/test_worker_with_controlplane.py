@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,8 @@ from servo.worker import Worker, WorkerConfig
 
 CODE = """
 import os
+import time
+from pathlib import Path
 from typing import Annotated, Literal
 
 import polars as pl
@@ -46,6 +49,15 @@ def rolling(ctx, daily: Annotated[AssetIn["staging.daily"], window(days=3)]):
 @asset(namespace="mart")
 def total(ctx, daily: Annotated[AssetIn["staging.daily"], all_partitions()]):
     return [{"rows": daily.read(columns=["n"]).num_rows}]
+
+@asset(namespace="quick", partitions=DailyPartition("date", start="2025-01-01", end="2025-03-31"))
+def nothing(ctx):
+    pass
+
+@asset(namespace="long", partitions=DAYS)
+def waits(ctx):
+    while not Path("over").exists():
+        time.sleep(0.01)
 
 @asset(namespace="bad", max_retries=1, retry_delay_seconds=0)
 def dies(ctx):
@@ -140,5 +152,39 @@ def test_a_dying_task_is_retried_then_fails_and_skips_what_reads_it(project: Pat
         short = task_of(run, "bad.short")
         assert (short.state, short.attempt) == (TaskState.FAILED, 1)
         assert not (project / ".servo/data/bad").exists()
+
+    check(project, test)
+
+
+def test_another_worker_gets_what_waits_behind_long_tasks(project: Path) -> None:
+    """A worker that has learnt that tasks are short takes all of them, and they are long."""
+
+    async def test(caller: Caller, worker: Worker) -> None:
+        await finished(caller, "quick.*", partitioned=True)
+        run = (await caller.create_run("long.*", partitions=AllPartitions())).run
+        async with asyncio.timeout(30):
+            while await given_out(caller, run) != [5]:
+                await asyncio.sleep(0.01)
+            config = WorkerConfig(url=caller.url, api_key=KEY, project=project, slots=3)
+            other = Worker(config)
+            running = asyncio.create_task(other.run())
+            while await given_out(caller, run) != [2, 3]:
+                await asyncio.sleep(0.01)
+        (project / "over").touch()
+        await caller.watch(run.run_id)
+        done = await caller.get_run(run.run_id)
+        assert done.state is RunState.SUCCEEDED
+        assert [task.attempt for task in done.tasks] == [1] * 5, "it does not count as an attempt"
+        other.kill()
+        await asyncio.wait_for(running, 60)
+
+    async def given_out(caller: Caller, run: Run) -> list[int]:
+        """Return how many tasks each worker holds, the older worker first."""
+        held = Counter(
+            task.worker_id
+            for task in (await caller.get_run(run.run_id)).tasks
+            if task.state in (TaskState.DISPATCHED, TaskState.RUNNING)
+        )
+        return [count for _, count in sorted(held.items())]
 
     check(project, test)
