@@ -106,14 +106,16 @@ async def test_what_is_on_disk_before_it_is_announced_is_told_once(
         around = served._current.plane
         workspace = await around.workspace("default", "default")
         run = (await caller.create_run("*")).run
-        write, may_go_on = around.store.write, asyncio.Event()
+        write, is_written, may_go_on = around.store.write, asyncio.Event(), asyncio.Event()
 
         async def write_and_wait(batch: Batch) -> None:
             await write(batch)
+            is_written.set()
             await may_go_on.wait()
 
         around.store.write = write_and_wait
         workspace.update_run(run.run_id, priority=1)
+        await is_written.wait()
         seen: list[int] = []
         # Not by the client, which would not take an event twice.
         request = WatchRunRequest(run_id=run.run_id)
