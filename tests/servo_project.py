@@ -52,10 +52,11 @@ class ServoProject:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
 
-    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-        """Start `servo` and return at once."""
+    def start(self, *arguments: str, program: str = "", **environ: str) -> subprocess.Popen[str]:
+        """Start `servo`, or a program that runs it in a way of its own, and return at once."""
+        entry = ["-c", program] if program else ["-m", "servo.cli.main"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "servo.cli.main", *arguments],
+            [sys.executable, *entry, *arguments],
             cwd=self.root,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

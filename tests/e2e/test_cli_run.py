@@ -167,6 +167,30 @@ def test_ctrl_c_cancels_the_run(project: ServoProject) -> None:
     assert run["state"] == "RUN_STATE_CANCELLED"
 
 
+def test_ctrl_c_counts_before_the_run_is_followed(project: ServoProject) -> None:
+    """The run goes on otherwise, and nobody is told."""
+    project.write("assets/shop.py", SLOW)
+    # The command that follows the run is slow to begin, and sees the first task running by then.
+    program = """
+import os, signal, time
+from pathlib import Path
+from servo.cli import _started
+from servo.cli.main import main
+class Late(_started.RunView):
+    def __init__(self, run):
+        while not Path("started").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+        super().__init__(run)
+_started.RunView = Late
+main()
+"""
+    done = project.finish(project.start("run", "raw.slow", program=program))
+    assert done.code == 130, done
+    run = project.ok("status", "latest", "--json").json
+    assert run["state"] == "RUN_STATE_CANCELLED"
+
+
 def test_a_run_can_be_cancelled_from_elsewhere(project: ServoProject) -> None:
     project.write("assets/shop.py", SLOW)
     run_id = project.ok("run", "raw.slow", "--no-wait", "--json").json["runId"]

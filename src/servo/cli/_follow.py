@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import click
 
@@ -38,7 +40,48 @@ class Display(Protocol):
         """Show a line that stays."""
 
 
-def follow(client: Client, view: RunView, display: Display) -> bool:
+class Interrupts:
+    """Holds Ctrl-C back from before a run is asked for until it is followed, within a block.
+
+    Between the two nobody could cancel the run: it goes on while whoever asked for it is told
+    nothing, not even which it is. Pressed a second time, Ctrl-C does not wait.
+    """
+
+    def __init__(self) -> None:
+        self._was_pressed = False
+        self._is_holding = False
+
+    def __enter__(self) -> Self:
+        # Not where it is ignored, as in the background of a script, or somebody else's business.
+        is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if is_ours and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._press)
+            self._is_holding = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_holding:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._is_holding = False
+
+    def release(self) -> None:
+        """Hold nothing back from now on.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed meanwhile.
+        """
+        self.__exit__()
+        if self._was_pressed:
+            self._was_pressed = False
+            raise KeyboardInterrupt
+
+    def _press(self, _number: int, _frame: object) -> None:
+        if self._was_pressed:
+            raise KeyboardInterrupt
+        self._was_pressed = True
+
+
+def follow(client: Client, view: RunView, display: Display, interrupts: Interrupts) -> bool:
     """Show a run until it ends.
 
     The first Ctrl-C cancels the run and goes on following; the second one leaves.
@@ -47,6 +90,7 @@ def follow(client: Client, view: RunView, display: Display) -> bool:
         client: The control plane.
         view: The run; it is brought up to date in place.
         display: Where to show it.
+        interrupts: What was held back until now; from here on it counts.
 
     Returns:
         Whether the run was interrupted.
@@ -57,6 +101,7 @@ def follow(client: Client, view: RunView, display: Display) -> bool:
     interrupted = False
     while not view.state.is_terminal:
         try:
+            interrupts.release()
             if interrupted:
                 client.runs.cancel(view.run_id, "interrupted by Ctrl-C")
             for event in client.runs.watch(view.run_id, after_sequence=view.sequence):

@@ -1,7 +1,8 @@
-"""What a command does with a run that it has just started: follow it, and say how it ended."""
+"""What a command that starts a run does: ask for it, follow it, and say how it ended."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -18,14 +19,19 @@ EXIT_RUN_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130
 
 
-def finish(
-    connection: Connection, answer: CreateRunResponse, *, wait: bool, as_json: bool, heading: str
+def start(
+    connection: Connection,
+    create: Callable[[], CreateRunResponse],
+    *,
+    wait: bool,
+    as_json: bool,
+    heading: str,
 ) -> int:
-    """Follow a run until it ends, unless nobody wants to wait for it.
+    """Ask for a run and follow it until it ends, unless nobody wants to wait for it.
 
     Args:
-        connection: Where the run is.
-        answer: What the control plane said when it was asked for the run.
+        connection: Where the run will be.
+        create: Asks the control plane for it.
         wait: Whether to follow it.
         as_json: Whether to print the run as a document instead of its progress.
         heading: What follows the id in the first line that is shown.
@@ -33,20 +39,23 @@ def finish(
     Returns:
         The exit code of the command.
     """
-    if not answer.created:
-        _output.note(f"Run key {answer.run.run_key!r} names a run that exists already.")
-    if not wait:
-        _print_started(answer.run, as_json=as_json)
-        return 0
     client = connection.client
-    view = RunView(client.runs.get(answer.run.run_id))
-    with _follow.display(view, quiet=as_json) as display:
-        if not as_json:
-            display.say(
-                f"Run {view.run_id}{heading}: {_output.count(view.total, 'task')} of "
-                f"{_output.count(len(view.assets), 'asset')}"
-            )
-        interrupted = _follow.follow(client, view, display)
+    with _follow.Interrupts() as interrupts:
+        answer = create()
+        if not answer.created:
+            _output.note(f"Run key {answer.run.run_key!r} names a run that exists already.")
+        if not wait:
+            _print_started(answer.run, as_json=as_json)
+            interrupts.release()
+            return 0
+        view = RunView(client.runs.get(answer.run.run_id))
+        with _follow.display(view, quiet=as_json) as display:
+            if not as_json:
+                display.say(
+                    f"Run {view.run_id}{heading}: {_output.count(view.total, 'task')} of "
+                    f"{_output.count(len(view.assets), 'asset')}"
+                )
+            interrupted = _follow.follow(client, view, display, interrupts)
     if as_json:
         _output.print_json(client.runs.get(answer.run.run_id))
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from servo.cli import _build, _complete, _limits, _output, _runs, _started
@@ -79,7 +81,8 @@ def rerun(
         parent = client.runs.get(_runs.resolve(client, run_id), tasks=False)
         if connection.is_embedded and not same_deployment:
             _build.deploy_project(session.project, client)
-        answer = client.runs.rerun(
+        create = partial(
+            client.runs.rerun,
             parent.run_id,
             scope=RerunScope.ALL if every else RerunScope.UNFINISHED,
             selection=selection,
@@ -94,9 +97,9 @@ def rerun(
             budget=allowed,
             code_version_id=code_version,
         )
-        return _started.finish(
+        return _started.start(
             connection,
-            answer,
+            create,
             wait=not no_wait,
             as_json=as_json,
             heading=f", a rerun of {parent.run_id}",

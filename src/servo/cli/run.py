@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -96,7 +97,8 @@ def run(
             every=every,
             definitions=_selected(session, connection, assets),
         )
-        answer = connection.client.runs.create(
+        create = partial(
+            connection.client.runs.create,
             assets,
             partitions=partitions,
             upstream=upstream,
@@ -109,7 +111,7 @@ def run(
             budget=allowed,
             code_version_id=code_version,
         )
-        return _started.finish(connection, answer, wait=not no_wait, as_json=as_json, heading="")
+        return _started.start(connection, create, wait=not no_wait, as_json=as_json, heading="")
 
 
 def _selected(
