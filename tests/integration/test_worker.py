@@ -478,6 +478,7 @@ def test_a_control_plane_that_takes_no_lines_does_not_stop_the_tasks(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their results wait for their lines, and nothing else waits for anything."""
+    # What waits is to stay and be executed here, however long the attempt before it takes.
     monkeypatch.setattr("servo.worker.pool._PATIENCE_SECONDS", 60)
     plane = ScriptedPlane()
     plane.confirm_logs = False

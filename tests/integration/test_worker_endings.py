@@ -370,6 +370,7 @@ def test_every_attempt_has_a_clock_of_its_own(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time that an earlier attempt took, and that this one waited for it, does not count."""
+    # What waits is to stay and be executed here, however long the attempt before it takes.
     monkeypatch.setattr("servo.worker.pool._PATIENCE_SECONDS", 60)
 
     async def test(bench: Lab) -> None:
