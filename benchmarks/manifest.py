@@ -80,7 +80,7 @@ def _many(options: Options, count: int) -> Iterator[Measurement]:
         what=f"JSON of {count:,} assets",
         unit="MB",
         samples=(output.stat().st_size / 1e6,),
-        limit=10,
+        limit=14,
     )
     yield Measurement(
         benchmark=NAME,

@@ -102,11 +102,29 @@ CODE: Final[Json] = {
     "filePath": "assets/mart.py",
     "lineNumber": 30,
 }
-PLAIN_ASSET: Final[Json] = {
+_RETRY: Final[Json] = {
+    "backoff": "BACKOFF_EXPONENTIAL",
+    "maxDelaySeconds": 900,
+    "jitterPercent": 20,
+    "retryOn": [f"RETRY_CAUSE_{cause}" for cause in RETRY_CAUSES[:3]],
+}
+# What every asset carries, here with Servo's defaults.
+DEFAULTS: Final[Json] = {
+    "execution": {
+        "maxRetries": 3,
+        "retryDelaySeconds": 60,
+        "timeoutSeconds": 3600,
+        "retry": _RETRY,
+    },
+    "resources": {"cpuMillicores": 1000, "memoryMib": 1024},
+    "io": {"format": "IO_FORMAT_PARQUET", "compression": "COMPRESSION_ZSTD"},
+}
+SPARSE_ASSET: Final[Json] = {
     "key": EVENTS,
     "code": {"module": "assets.raw", "function": "events", "filePath": "assets/raw.py"},
     "partitioning": {},
 }
+PLAIN_ASSET: Final = SPARSE_ASSET | DEFAULTS
 ASSET: Final[Json] = {
     "key": DAILY,
     "id": ASSET_ID,
@@ -201,6 +219,7 @@ def many_assets(count: int) -> Json:
                 "code": {"module": "bulk", "function": name, "filePath": "bulk.py"},
                 "dependencies": [dependency] if number else [],
                 "partitioning": {},
+                **DEFAULTS,
             }
         )
     return {"manifestVersion": "1.0", "assets": assets}

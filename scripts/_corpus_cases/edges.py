@@ -6,6 +6,7 @@ from base64 import b64encode
 from typing import Final
 
 from _corpus_cases.case import RUN_ID, TASK_ID, Case
+from _corpus_cases.definitions import SPARSE_ASSET
 from _corpus_cases.sessions import LEASE
 
 MIN_INT64: Final = "-9223372036854775808"
@@ -132,6 +133,12 @@ EDGES: Final = (
         "AssetDependency",
         {"requireQuality": True},
         "says what its absence means: other bytes and another text, although the meaning is one",
+    ),
+    Case(
+        "asset-of-an-older-client",
+        "AssetDefinition",
+        SPARSE_ASSET,
+        "older clients leave out `execution`, `resources` and `io` where they are the defaults",
     ),
     Case("selection-all-false", "PartitionSelection", {"all": False}, "a oneof set to its default"),
     Case(

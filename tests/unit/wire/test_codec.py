@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -240,16 +241,47 @@ def test_absent_parts_of_an_asset_are_the_defaults() -> None:
     assert asset.id is None
 
 
-def test_default_parts_of_an_asset_are_left_out_and_others_are_written_whole() -> None:
+def test_io_execution_and_resources_of_an_asset_are_written_with_their_defaults() -> None:
     plain = AssetDefinition(AssetKey("raw", "events"), code=CodeLocation("assets", "events"))
-    assert not {"io", "execution", "resources", "codeVersion"} & set(to_json_dict(plain))
-    patient = dataclasses.replace(plain, execution=ExecutionPolicy(max_retries=9))
-    assert to_json_dict(patient)["execution"] == {
+    written = to_json_dict(plain)
+    assert written["io"] == {
+        "compression": "COMPRESSION_ZSTD",
+        "format": "IO_FORMAT_PARQUET",
+        "partitionBy": [],
+    }
+    assert written["resources"] == {
+        "cpuMillicores": 1000,
+        "ephemeralStorageMib": 0,
+        "memoryMib": 1024,
+    }
+    execution = {
         "maxParallelism": 0,
-        "maxRetries": 9,
+        "maxRetries": 3,
+        "retry": {
+            "backoff": "BACKOFF_EXPONENTIAL",
+            "jitterPercent": 20,
+            "maxDelaySeconds": 900,
+            "retryOn": [
+                "RETRY_CAUSE_USER_CODE",
+                "RETRY_CAUSE_INFRASTRUCTURE",
+                "RETRY_CAUSE_TIMEOUT",
+            ],
+        },
         "retryDelaySeconds": 60,
         "timeoutSeconds": 3600,
     }
+    assert written["execution"] == execution
+    assert "codeVersion" not in written
+    patient = dataclasses.replace(plain, execution=ExecutionPolicy(max_retries=9))
+    assert to_json_dict(patient)["execution"] == execution | {"maxRetries": 9}
+
+
+def test_an_asset_of_an_older_client_without_these_parts_has_the_defaults() -> None:
+    plain = AssetDefinition(AssetKey("raw", "events"), code=CodeLocation("assets", "events"))
+    written = to_json_dict(plain)
+    for part in ("io", "execution", "resources"):
+        del written[part]
+    assert from_json(AssetDefinition, json.dumps(written)) == plain
 
 
 def test_dispatching_the_same_asset_twice_gives_the_same_object() -> None:

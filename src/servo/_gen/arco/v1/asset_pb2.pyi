@@ -915,8 +915,8 @@ class ExecutionPolicy(_message.Message):
     """Tasks of this asset that may run at once; 0 means no limit."""
     @_builtins.property
     def retry(self) -> Global___RetryPolicy:
-        """When another attempt is made. Absent: doubling up to 900 s, shortened by up to 20 percent, after
-        USER_CODE, INFRASTRUCTURE and TIMEOUT.
+        """When another attempt is made. Always sent; absent in manifests of older clients: doubling up to
+        900 s, shortened by up to 20 percent, after USER_CODE, INFRASTRUCTURE and TIMEOUT.
         """
 
     @_builtins.property
@@ -1071,11 +1071,15 @@ class AssetDefinition(_message.Message):
 
     @_builtins.property
     def execution(self) -> Global___ExecutionPolicy:
-        """How it is executed. Absent: 3 retries, 60 s delay, 3600 s timeout, no limit of parallelism."""
+        """How it is executed. Always sent; absent in manifests of older clients: 3 retries, 60 s delay,
+        3600 s timeout, no limit of parallelism.
+        """
 
     @_builtins.property
     def resources(self) -> Global___ResourceRequirements:
-        """What an attempt needs. Absent: 1000 millicores, 1024 MiB of memory, no scratch space."""
+        """What an attempt needs. Always sent; absent in manifests of older clients: 1000 millicores,
+        1024 MiB of memory, no scratch space.
+        """
 
     @_builtins.property
     def renamed_from(self) -> _common_pb2.AssetKey:
@@ -1087,7 +1091,9 @@ class AssetDefinition(_message.Message):
 
     @_builtins.property
     def io(self) -> Global___IoConfig:
-        """How its data is stored. Absent: Parquet, Zstandard, one file."""
+        """How its data is stored. Always sent; absent in manifests of older clients: Parquet, Zstandard,
+        one file.
+        """
 
     def __init__(
         self,
