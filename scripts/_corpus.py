@@ -17,13 +17,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pool, json_format
+from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from _corpus_cases import CASES, Case
 from _wire_dump import dump
 from servo import _wire, errors
+from servo._gen._pool import POOL
 from servo._wire.canonical import print_message
 from servo.types import PartitionKey
 from servo.types.manifests import ManifestContents
@@ -44,7 +45,7 @@ def message_of(case: Case) -> Message:
     Raises:
         ValueError: its value does not fit its type.
     """
-    descriptor = descriptor_pool.Default().FindMessageTypeByName(f"arco.v1.{case.type}")
+    descriptor = POOL.FindMessageTypeByName(f"arco.v1.{case.type}")
     message = GetMessageClass(descriptor)()
     try:
         json_format.ParseDict(case.value, message)

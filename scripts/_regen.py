@@ -2,10 +2,12 @@
 
 Run it through ``scripts/regen.sh``. buf drives two generators that come from the environment:
 protoc (inside grpcio-tools) for the messages and mypy-protobuf for their stubs. What they write
-is made private to this package, twice over:
+is made private to this package, three times over:
 
 * imports of ``arco.`` become imports of ``servo._gen.arco.``, so no top-level ``arco`` exists;
-* so does the module name that every message class carries, or else pickling one would fail.
+* so does the module name that every message class carries, or else pickling one would fail;
+* the files are added to a descriptor pool of their own (``_private_pool.py``), so that a program's
+  own code for the contract loads in the same process.
 
 ``comments.json`` has the comments of the protos, which generated code lacks. ``MANIFEST.json``
 records the tools and a SHA-256 for every input and output. Hashes alone tell that somebody edited
@@ -40,7 +42,8 @@ MANIFEST = "MANIFEST.json"
 COMMENTS = "comments.json"
 PACKAGE = "arco.v1"
 PRIVATE = "servo._gen."
-INPUTS = ("buf.gen.yaml", "buf.yaml")
+POOL = "scripts/_private_pool.py"
+INPUTS = ("buf.gen.yaml", "buf.yaml", POOL)
 TOOLS = ("buf-bin", "grpcio-tools", "mypy-protobuf")
 REMEDY = "run scripts/regen.sh and commit proto/ together with src/servo/_gen/"
 
@@ -48,7 +51,16 @@ PACKAGE_INIT = (
     '"""Generated from proto/ by scripts/regen.sh; only ``servo._wire`` may import it."""\n'
 )
 IMPORT = re.compile(r"^(from|import) (?=arco[.\s])", re.MULTILINE)
-MODULE_NAME = re.compile(r"(BuildTopDescriptorsAndMessages\(DESCRIPTOR, ')(?=arco\.)")
+BUILD = re.compile(r"_builder\.BuildTopDescriptorsAndMessages\(DESCRIPTOR, '(?=arco\.)")
+ADD_FILE = re.compile(r"_descriptor_pool\.Default\(\)\.AddSerializedFile\(")
+POOL_IMPORT = "from google.protobuf import descriptor_pool as _descriptor_pool\n"
+DATABASE = re.compile(
+    r"^(from google\.protobuf import symbol_database as _symbol_database"
+    r"|_sym_db = _symbol_database\.Default\(\))\n",
+    re.MULTILINE,
+)
+SHARED = re.compile(r"_descriptor_pool|_sym_db|_symbol_database|BuildTopDescriptorsAndMessages")
+WELL_KNOWN = re.compile(r"^from google\.protobuf import (\w+_pb2) as", re.MULTILINE)
 GENCODE = re.compile(r"^# Protobuf Python Version: (\S+)$", re.MULTILINE)
 
 
@@ -86,13 +98,18 @@ def buf(root: Path, *arguments: str) -> None:
 
 
 def make_private(text: str, *, name: str) -> str:
-    """Move a generated module below ``servo._gen``.
+    """Move a generated module below ``servo._gen`` and into the descriptor pool of that package.
 
     Raises:
-        RegenError: an import of the top-level package would remain.
+        RegenError: an import of the top-level package or a use of protobuf's own pool would remain.
     """
     text = IMPORT.sub(rf"\1 {PRIVATE}", text)
-    text = MODULE_NAME.sub(rf"\1{PRIVATE}", text)
+    text = text.replace(POOL_IMPORT, f"from {PRIVATE}_pool import add_file, build\n")
+    text = DATABASE.sub("", text)
+    text = ADD_FILE.sub("add_file(", text)
+    text = BUILD.sub(f"build(DESCRIPTOR, '{PRIVATE}", text)
+    if left := SHARED.search(text):
+        raise RegenError(f"{name} still uses {left.group()}, which is for protobuf's own pool")
     for node in ast.walk(ast.parse(text, filename=name)):
         match node:
             case ast.Import(names=names):
@@ -152,6 +169,8 @@ def generate(root: Path, out: Path) -> None:
         path.write_text(make_private(path.read_text(encoding="utf-8"), name=name), encoding="utf-8")
     for folder in [out, *(path for path in out.rglob("*") if path.is_dir())]:
         (folder / "__init__.py").write_text(PACKAGE_INIT, encoding="utf-8")
+    shutil.copyfile(root / POOL, out / "_pool.py")
+    check_well_known(out)
     write_json(out / COMMENTS, comments(root))
     manifest = {
         "inputs": input_hashes(root),
@@ -159,6 +178,19 @@ def generate(root: Path, out: Path) -> None:
         "tools": tool_versions(out),
     }
     write_json(out / MANIFEST, manifest)
+
+
+def check_well_known(out: Path) -> None:
+    """See that the private pool holds what the generated modules import of protobuf's own files.
+
+    Raises:
+        RegenError: one is missing.
+    """
+    held = (out / "_pool.py").read_text(encoding="utf-8")
+    for path in sorted(out.rglob("*_pb2.py")):
+        for module in WELL_KNOWN.findall(path.read_text(encoding="utf-8")):
+            if not re.search(rf"^WELL_KNOWN.*\b{module}\b", held, re.MULTILINE):
+                raise RegenError(f"{path.name} imports {module}: add it to WELL_KNOWN in {POOL}")
 
 
 def image(root: Path) -> FileDescriptorSet:

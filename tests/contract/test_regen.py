@@ -27,6 +27,7 @@ def tree(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / _regen.PROTO, tmp_path / _regen.PROTO)
     shutil.copytree(ROOT / _regen.GENERATED, tmp_path / _regen.GENERATED, ignore=ignore)
     for name in _regen.INPUTS:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -167,6 +168,22 @@ def test_an_import_that_stays_public_is_refused() -> None:
         _regen.RegenError, match=r"x_pb2\.py:2 still imports 'arco\.v1\.common_pb2'"
     ):
         _regen.make_private(text, name="x_pb2.py")
+
+
+def test_a_use_of_the_shared_descriptor_pool_that_stays_is_refused() -> None:
+    text = "DESCRIPTOR = _descriptor_pool.Default().Add(b'')\n"
+    with pytest.raises(_regen.RegenError, match=r"x_pb2\.py still uses _descriptor_pool"):
+        _regen.make_private(text, name="x_pb2.py")
+
+
+def test_an_import_that_the_private_pool_does_not_hold_is_refused(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extra = 'syntax = "proto3";\npackage arco.v1;\nimport "google/protobuf/struct.proto";\n'
+    extra += "message Extra {\n  google.protobuf.Struct facts = 1;\n}\n"
+    (tree / "proto/arco/v1/extra.proto").write_text(extra, encoding="utf-8")
+    assert run(tree) == 2
+    assert "extra_pb2.py imports struct_pb2: add it to WELL_KNOWN" in capsys.readouterr().err
 
 
 def test_messages_name_the_private_module_so_that_they_pickle() -> None:

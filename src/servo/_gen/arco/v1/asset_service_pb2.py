@@ -5,9 +5,8 @@
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import descriptor_pool as _descriptor_pool
+from servo._gen._pool import add_file, build
 from google.protobuf import runtime_version as _runtime_version
-from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
 _runtime_version.ValidateProtobufRuntimeVersion(
     _runtime_version.Domain.PUBLIC,
@@ -19,7 +18,6 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 )
 # @@protoc_insertion_point(imports)
 
-_sym_db = _symbol_database.Default()
 
 
 from servo._gen.arco.v1 import asset_pb2 as arco_dot_v1_dot_asset__pb2
@@ -27,11 +25,11 @@ from servo._gen.arco.v1 import common_pb2 as arco_dot_v1_dot_common__pb2
 from servo._gen.arco.v1 import run_pb2 as arco_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61rco/v1/asset_service.proto\x12\x07\x61rco.v1\x1a\x13\x61rco/v1/asset.proto\x1a\x14\x61rco/v1/common.proto\x1a\x11\x61rco/v1/run.proto\"\xa0\x02\n\x0c\x41ssetSummary\x12\x38\n\ndefinition\x18\x01 \x01(\x0b\x32\x18.arco.v1.AssetDefinitionR\ndefinition\x12O\n\x16latest_materialization\x18\x02 \x01(\x0b\x32\x18.arco.v1.MaterializationR\x15latestMaterialization\x12\x37\n\x17materialized_partitions\x18\x03 \x01(\x03R\x16materializedPartitions\x12\x34\n\x13\x64\x65\x63lared_partitions\x18\x04 \x01(\x03H\x00R\x12\x64\x65\x63laredPartitions\x88\x01\x01\x42\x16\n\x14_declared_partitions\"m\n\x11ListAssetsRequest\x12\x1c\n\tselection\x18\x01 \x03(\tR\tselection\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\"k\n\x12ListAssetsResponse\x12-\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\x15.arco.v1.AssetSummaryR\x06\x61ssets\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"6\n\x0fGetAssetRequest\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x11.arco.v1.AssetKeyR\x03key\"r\n\x10GetAssetResponse\x12+\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x15.arco.v1.AssetSummaryR\x05\x61sset\x12\x31\n\ndownstream\x18\x02 \x03(\x0b\x32\x11.arco.v1.AssetKeyR\ndownstream\"\xdb\x01\n\x1bListMaterializationsRequest\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x11.arco.v1.AssetKeyR\x03key\x12:\n\rpartition_key\x18\x02 \x01(\x0b\x32\x15.arco.v1.PartitionKeyR\x0cpartitionKey\x12\x1f\n\x0blatest_only\x18\x03 \x01(\x08R\nlatestOnly\x12\x1b\n\tpage_size\x18\x04 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x05 \x01(\tR\tpageToken\"\x8c\x01\n\x1cListMaterializationsResponse\x12\x44\n\x10materializations\x18\x01 \x03(\x0b\x32\x18.arco.v1.MaterializationR\x10materializations\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x8a\x02\n\x0c\x41ssetService\x12J\n\nListAssets\x12\x1a.arco.v1.ListAssetsRequest\x1a\x1b.arco.v1.ListAssetsResponse\"\x03\x90\x02\x01\x12\x44\n\x08GetAsset\x12\x18.arco.v1.GetAssetRequest\x1a\x19.arco.v1.GetAssetResponse\"\x03\x90\x02\x01\x12h\n\x14ListMaterializations\x12$.arco.v1.ListMaterializationsRequest\x1a%.arco.v1.ListMaterializationsResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = add_file(b'\n\x1b\x61rco/v1/asset_service.proto\x12\x07\x61rco.v1\x1a\x13\x61rco/v1/asset.proto\x1a\x14\x61rco/v1/common.proto\x1a\x11\x61rco/v1/run.proto\"\xa0\x02\n\x0c\x41ssetSummary\x12\x38\n\ndefinition\x18\x01 \x01(\x0b\x32\x18.arco.v1.AssetDefinitionR\ndefinition\x12O\n\x16latest_materialization\x18\x02 \x01(\x0b\x32\x18.arco.v1.MaterializationR\x15latestMaterialization\x12\x37\n\x17materialized_partitions\x18\x03 \x01(\x03R\x16materializedPartitions\x12\x34\n\x13\x64\x65\x63lared_partitions\x18\x04 \x01(\x03H\x00R\x12\x64\x65\x63laredPartitions\x88\x01\x01\x42\x16\n\x14_declared_partitions\"m\n\x11ListAssetsRequest\x12\x1c\n\tselection\x18\x01 \x03(\tR\tselection\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\"k\n\x12ListAssetsResponse\x12-\n\x06\x61ssets\x18\x01 \x03(\x0b\x32\x15.arco.v1.AssetSummaryR\x06\x61ssets\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"6\n\x0fGetAssetRequest\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x11.arco.v1.AssetKeyR\x03key\"r\n\x10GetAssetResponse\x12+\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x15.arco.v1.AssetSummaryR\x05\x61sset\x12\x31\n\ndownstream\x18\x02 \x03(\x0b\x32\x11.arco.v1.AssetKeyR\ndownstream\"\xdb\x01\n\x1bListMaterializationsRequest\x12#\n\x03key\x18\x01 \x01(\x0b\x32\x11.arco.v1.AssetKeyR\x03key\x12:\n\rpartition_key\x18\x02 \x01(\x0b\x32\x15.arco.v1.PartitionKeyR\x0cpartitionKey\x12\x1f\n\x0blatest_only\x18\x03 \x01(\x08R\nlatestOnly\x12\x1b\n\tpage_size\x18\x04 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x05 \x01(\tR\tpageToken\"\x8c\x01\n\x1cListMaterializationsResponse\x12\x44\n\x10materializations\x18\x01 \x03(\x0b\x32\x18.arco.v1.MaterializationR\x10materializations\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x8a\x02\n\x0c\x41ssetService\x12J\n\nListAssets\x12\x1a.arco.v1.ListAssetsRequest\x1a\x1b.arco.v1.ListAssetsResponse\"\x03\x90\x02\x01\x12\x44\n\x08GetAsset\x12\x18.arco.v1.GetAssetRequest\x1a\x19.arco.v1.GetAssetResponse\"\x03\x90\x02\x01\x12h\n\x14ListMaterializations\x12$.arco.v1.ListMaterializationsRequest\x1a%.arco.v1.ListMaterializationsResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servo._gen.arco.v1.asset_service_pb2', _globals)
+build(DESCRIPTOR, 'servo._gen.arco.v1.asset_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ASSETSERVICE'].methods_by_name['ListAssets']._loaded_options = None

@@ -5,9 +5,8 @@
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import descriptor_pool as _descriptor_pool
+from servo._gen._pool import add_file, build
 from google.protobuf import runtime_version as _runtime_version
-from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
 _runtime_version.ValidateProtobufRuntimeVersion(
     _runtime_version.Domain.PUBLIC,
@@ -19,16 +18,15 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 )
 # @@protoc_insertion_point(imports)
 
-_sym_db = _symbol_database.Default()
 
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x61rco/v1/error.proto\x12\x07\x61rco.v1\":\n\nErrorCause\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\x95\x02\n\x0b\x45rrorDetail\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x32\n\x08\x63\x61tegory\x18\x02 \x01(\x0e\x32\x16.arco.v1.ErrorCategoryR\x08\x63\x61tegory\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12;\n\x07\x63ontext\x18\x04 \x03(\x0b\x32!.arco.v1.ErrorDetail.ContextEntryR\x07\x63ontext\x12+\n\x06\x63\x61uses\x18\x05 \x03(\x0b\x32\x13.arco.v1.ErrorCauseR\x06\x63\x61uses\x1a:\n\x0c\x43ontextEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01*\x9c\x02\n\rErrorCategory\x12\x1e\n\x1a\x45RROR_CATEGORY_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45RROR_CATEGORY_VALIDATION\x10\x01\x12\x1a\n\x16\x45RROR_CATEGORY_NETWORK\x10\x02\x12\x1d\n\x19\x45RROR_CATEGORY_FILESYSTEM\x10\x03\x12 \n\x1c\x45RROR_CATEGORY_CONFIGURATION\x10\x04\x12\x18\n\x14\x45RROR_CATEGORY_CACHE\x10\x05\x12\x1a\n\x16\x45RROR_CATEGORY_TIMEOUT\x10\x06\x12\x1d\n\x19\x45RROR_CATEGORY_PERMISSION\x10\x07\x12\x1a\n\x16\x45RROR_CATEGORY_UNKNOWN\x10\x08\x62\x06proto3')
+DESCRIPTOR = add_file(b'\n\x13\x61rco/v1/error.proto\x12\x07\x61rco.v1\":\n\nErrorCause\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\x95\x02\n\x0b\x45rrorDetail\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x32\n\x08\x63\x61tegory\x18\x02 \x01(\x0e\x32\x16.arco.v1.ErrorCategoryR\x08\x63\x61tegory\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12;\n\x07\x63ontext\x18\x04 \x03(\x0b\x32!.arco.v1.ErrorDetail.ContextEntryR\x07\x63ontext\x12+\n\x06\x63\x61uses\x18\x05 \x03(\x0b\x32\x13.arco.v1.ErrorCauseR\x06\x63\x61uses\x1a:\n\x0c\x43ontextEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01*\x9c\x02\n\rErrorCategory\x12\x1e\n\x1a\x45RROR_CATEGORY_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45RROR_CATEGORY_VALIDATION\x10\x01\x12\x1a\n\x16\x45RROR_CATEGORY_NETWORK\x10\x02\x12\x1d\n\x19\x45RROR_CATEGORY_FILESYSTEM\x10\x03\x12 \n\x1c\x45RROR_CATEGORY_CONFIGURATION\x10\x04\x12\x18\n\x14\x45RROR_CATEGORY_CACHE\x10\x05\x12\x1a\n\x16\x45RROR_CATEGORY_TIMEOUT\x10\x06\x12\x1d\n\x19\x45RROR_CATEGORY_PERMISSION\x10\x07\x12\x1a\n\x16\x45RROR_CATEGORY_UNKNOWN\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servo._gen.arco.v1.error_pb2', _globals)
+build(DESCRIPTOR, 'servo._gen.arco.v1.error_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORDETAIL_CONTEXTENTRY']._loaded_options = None

@@ -5,9 +5,8 @@
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import descriptor_pool as _descriptor_pool
+from servo._gen._pool import add_file, build
 from google.protobuf import runtime_version as _runtime_version
-from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
 _runtime_version.ValidateProtobufRuntimeVersion(
     _runtime_version.Domain.PUBLIC,
@@ -19,17 +18,16 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 )
 # @@protoc_insertion_point(imports)
 
-_sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x61rco/v1/key.proto\x12\x07\x61rco.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x02\n\x06\x41piKey\x12\x15\n\x06key_id\x18\x01 \x01(\tR\x05keyId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n\ttenant_id\x18\x03 \x01(\tR\x08tenantId\x12!\n\x0cworkspace_id\x18\x04 \x01(\tR\x0bworkspaceId\x12!\n\x04role\x18\x05 \x01(\x0e\x32\r.arco.v1.RoleR\x04role\x12\x39\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\x12\x39\n\nrevoked_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\trevokedAt\"\xa7\x01\n\x10\x43reateKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12!\n\x0cworkspace_id\x18\x02 \x01(\tR\x0bworkspaceId\x12!\n\x04role\x18\x03 \x01(\x0e\x32\r.arco.v1.RoleR\x04role\x12\x39\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"O\n\x11\x43reateKeyResponse\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x0f.arco.v1.ApiKeyR\x03key\x12\x17\n\x07\x61pi_key\x18\x02 \x01(\tR\x06\x61piKey\"M\n\x0fListKeysRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"_\n\x10ListKeysResponse\x12#\n\x04keys\x18\x01 \x03(\x0b\x32\x0f.arco.v1.ApiKeyR\x04keys\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\")\n\x10RevokeKeyRequest\x12\x15\n\x06key_id\x18\x01 \x01(\tR\x05keyId\"6\n\x11RevokeKeyResponse\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x0f.arco.v1.ApiKeyR\x03key*t\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x11\n\rROLE_DEPLOYER\x10\x03\x12\x0f\n\x0bROLE_WORKER\x10\x04\x12\x0e\n\nROLE_ADMIN\x10\x05\x32\xdf\x01\n\nKeyService\x12\x42\n\tCreateKey\x12\x19.arco.v1.CreateKeyRequest\x1a\x1a.arco.v1.CreateKeyResponse\x12\x44\n\x08ListKeys\x12\x18.arco.v1.ListKeysRequest\x1a\x19.arco.v1.ListKeysResponse\"\x03\x90\x02\x01\x12G\n\tRevokeKey\x12\x19.arco.v1.RevokeKeyRequest\x1a\x1a.arco.v1.RevokeKeyResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = add_file(b'\n\x11\x61rco/v1/key.proto\x12\x07\x61rco.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x02\n\x06\x41piKey\x12\x15\n\x06key_id\x18\x01 \x01(\tR\x05keyId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n\ttenant_id\x18\x03 \x01(\tR\x08tenantId\x12!\n\x0cworkspace_id\x18\x04 \x01(\tR\x0bworkspaceId\x12!\n\x04role\x18\x05 \x01(\x0e\x32\r.arco.v1.RoleR\x04role\x12\x39\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x39\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\x12\x39\n\nrevoked_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\trevokedAt\"\xa7\x01\n\x10\x43reateKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12!\n\x0cworkspace_id\x18\x02 \x01(\tR\x0bworkspaceId\x12!\n\x04role\x18\x03 \x01(\x0e\x32\r.arco.v1.RoleR\x04role\x12\x39\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\texpiresAt\"O\n\x11\x43reateKeyResponse\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x0f.arco.v1.ApiKeyR\x03key\x12\x17\n\x07\x61pi_key\x18\x02 \x01(\tR\x06\x61piKey\"M\n\x0fListKeysRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"_\n\x10ListKeysResponse\x12#\n\x04keys\x18\x01 \x03(\x0b\x32\x0f.arco.v1.ApiKeyR\x04keys\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\")\n\x10RevokeKeyRequest\x12\x15\n\x06key_id\x18\x01 \x01(\tR\x05keyId\"6\n\x11RevokeKeyResponse\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x0f.arco.v1.ApiKeyR\x03key*t\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x11\n\rROLE_DEPLOYER\x10\x03\x12\x0f\n\x0bROLE_WORKER\x10\x04\x12\x0e\n\nROLE_ADMIN\x10\x05\x32\xdf\x01\n\nKeyService\x12\x42\n\tCreateKey\x12\x19.arco.v1.CreateKeyRequest\x1a\x1a.arco.v1.CreateKeyResponse\x12\x44\n\x08ListKeys\x12\x18.arco.v1.ListKeysRequest\x1a\x19.arco.v1.ListKeysResponse\"\x03\x90\x02\x01\x12G\n\tRevokeKey\x12\x19.arco.v1.RevokeKeyRequest\x1a\x1a.arco.v1.RevokeKeyResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servo._gen.arco.v1.key_pb2', _globals)
+build(DESCRIPTOR, 'servo._gen.arco.v1.key_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_KEYSERVICE'].methods_by_name['ListKeys']._loaded_options = None

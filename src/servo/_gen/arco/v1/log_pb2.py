@@ -5,9 +5,8 @@
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import descriptor_pool as _descriptor_pool
+from servo._gen._pool import add_file, build
 from google.protobuf import runtime_version as _runtime_version
-from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
 _runtime_version.ValidateProtobufRuntimeVersion(
     _runtime_version.Domain.PUBLIC,
@@ -19,17 +18,16 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 )
 # @@protoc_insertion_point(imports)
 
-_sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x61rco/v1/log.proto\x12\x07\x61rco.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x01\n\x07LogLine\x12\x16\n\x06number\x18\x01 \x01(\x03R\x06number\x12*\n\x06stream\x18\x02 \x01(\x0e\x32\x12.arco.v1.LogStreamR\x06stream\x12\x39\n\nwritten_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\twrittenAt\x12\x14\n\x05level\x18\x04 \x01(\tR\x05level\x12\x12\n\x04text\x18\x05 \x01(\tR\x04text\x12\x1c\n\ttruncated\x18\x06 \x01(\x08R\ttruncated\x12#\n\rdropped_after\x18\x07 \x01(\x03R\x0c\x64roppedAfter\"e\n\x08LogBatch\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05R\x07\x61ttempt\x12&\n\x05lines\x18\x03 \x03(\x0b\x32\x10.arco.v1.LogLineR\x05lines\"w\n\x0fReadLogsRequest\x12\x15\n\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x12\n\x04task\x18\x02 \x01(\tR\x04task\x12\x16\n\x06\x66ollow\x18\x03 \x01(\x08R\x06\x66ollow\x12!\n\x0c\x61\x66ter_cursor\x18\x04 \x01(\x03R\x0b\x61\x66terCursor\"W\n\x10ReadLogsResponse\x12+\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x11.arco.v1.LogBatchR\x07\x62\x61tches\x12\x16\n\x06\x63ursor\x18\x02 \x01(\x03R\x06\x63ursor*i\n\tLogStream\x12\x1a\n\x16LOG_STREAM_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_STREAM_STDOUT\x10\x01\x12\x15\n\x11LOG_STREAM_STDERR\x10\x02\x12\x12\n\x0eLOG_STREAM_LOG\x10\x03\x32T\n\nLogService\x12\x46\n\x08ReadLogs\x12\x18.arco.v1.ReadLogsRequest\x1a\x19.arco.v1.ReadLogsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = add_file(b'\n\x11\x61rco/v1/log.proto\x12\x07\x61rco.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x01\n\x07LogLine\x12\x16\n\x06number\x18\x01 \x01(\x03R\x06number\x12*\n\x06stream\x18\x02 \x01(\x0e\x32\x12.arco.v1.LogStreamR\x06stream\x12\x39\n\nwritten_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\twrittenAt\x12\x14\n\x05level\x18\x04 \x01(\tR\x05level\x12\x12\n\x04text\x18\x05 \x01(\tR\x04text\x12\x1c\n\ttruncated\x18\x06 \x01(\x08R\ttruncated\x12#\n\rdropped_after\x18\x07 \x01(\x03R\x0c\x64roppedAfter\"e\n\x08LogBatch\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05R\x07\x61ttempt\x12&\n\x05lines\x18\x03 \x03(\x0b\x32\x10.arco.v1.LogLineR\x05lines\"w\n\x0fReadLogsRequest\x12\x15\n\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x12\n\x04task\x18\x02 \x01(\tR\x04task\x12\x16\n\x06\x66ollow\x18\x03 \x01(\x08R\x06\x66ollow\x12!\n\x0c\x61\x66ter_cursor\x18\x04 \x01(\x03R\x0b\x61\x66terCursor\"W\n\x10ReadLogsResponse\x12+\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x11.arco.v1.LogBatchR\x07\x62\x61tches\x12\x16\n\x06\x63ursor\x18\x02 \x01(\x03R\x06\x63ursor*i\n\tLogStream\x12\x1a\n\x16LOG_STREAM_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_STREAM_STDOUT\x10\x01\x12\x15\n\x11LOG_STREAM_STDERR\x10\x02\x12\x12\n\x0eLOG_STREAM_LOG\x10\x03\x32T\n\nLogService\x12\x46\n\x08ReadLogs\x12\x18.arco.v1.ReadLogsRequest\x1a\x19.arco.v1.ReadLogsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servo._gen.arco.v1.log_pb2', _globals)
+build(DESCRIPTOR, 'servo._gen.arco.v1.log_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOGSERVICE'].methods_by_name['ReadLogs']._loaded_options = None

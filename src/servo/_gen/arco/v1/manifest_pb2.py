@@ -5,9 +5,8 @@
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import descriptor_pool as _descriptor_pool
+from servo._gen._pool import add_file, build
 from google.protobuf import runtime_version as _runtime_version
-from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
 _runtime_version.ValidateProtobufRuntimeVersion(
     _runtime_version.Domain.PUBLIC,
@@ -19,18 +18,17 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 )
 # @@protoc_insertion_point(imports)
 
-_sym_db = _symbol_database.Default()
 
 
 from servo._gen.arco.v1 import asset_pb2 as arco_dot_v1_dot_asset__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61rco/v1/manifest.proto\x12\x07\x61rco.v1\x1a\x13\x61rco/v1/asset.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x01\n\nGitContext\x12\x1e\n\nrepository\x18\x01 \x01(\tR\nrepository\x12\x16\n\x06\x62ranch\x18\x02 \x01(\tR\x06\x62ranch\x12\x1d\n\ncommit_sha\x18\x03 \x01(\tR\tcommitSha\x12%\n\x0e\x63ommit_message\x18\x04 \x01(\tR\rcommitMessage\x12\x16\n\x06\x61uthor\x18\x05 \x01(\tR\x06\x61uthor\x12\x14\n\x05\x64irty\x18\x06 \x01(\x08R\x05\x64irty\"l\n\x08Schedule\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n\x04\x63ron\x18\x02 \x01(\tR\x04\x63ron\x12\x1a\n\x08timezone\x18\x03 \x01(\tR\x08timezone\x12\x1c\n\tselection\x18\x04 \x03(\tR\tselection\"\x89\x04\n\rAssetManifest\x12)\n\x10manifest_version\x18\x01 \x01(\tR\x0fmanifestVersion\x12\x1b\n\ttenant_id\x18\x02 \x01(\tR\x08tenantId\x12!\n\x0cworkspace_id\x18\x03 \x01(\tR\x0bworkspaceId\x12&\n\x0f\x63ode_version_id\x18\x04 \x01(\tR\rcodeVersionId\x12%\n\x03git\x18\x05 \x01(\x0b\x32\x13.arco.v1.GitContextR\x03git\x12\x30\n\x06\x61ssets\x18\x06 \x03(\x0b\x32\x18.arco.v1.AssetDefinitionR\x06\x61ssets\x12/\n\tschedules\x18\x07 \x03(\x0b\x32\x11.arco.v1.ScheduleR\tschedules\x12;\n\x0b\x64\x65ployed_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ndeployedAt\x12\x1f\n\x0b\x64\x65ployed_by\x18\t \x01(\tR\ndeployedBy\x12@\n\x08metadata\x18\n \x03(\x0b\x32$.arco.v1.AssetManifest.MetadataEntryR\x08metadata\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = add_file(b'\n\x16\x61rco/v1/manifest.proto\x12\x07\x61rco.v1\x1a\x13\x61rco/v1/asset.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x01\n\nGitContext\x12\x1e\n\nrepository\x18\x01 \x01(\tR\nrepository\x12\x16\n\x06\x62ranch\x18\x02 \x01(\tR\x06\x62ranch\x12\x1d\n\ncommit_sha\x18\x03 \x01(\tR\tcommitSha\x12%\n\x0e\x63ommit_message\x18\x04 \x01(\tR\rcommitMessage\x12\x16\n\x06\x61uthor\x18\x05 \x01(\tR\x06\x61uthor\x12\x14\n\x05\x64irty\x18\x06 \x01(\x08R\x05\x64irty\"l\n\x08Schedule\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n\x04\x63ron\x18\x02 \x01(\tR\x04\x63ron\x12\x1a\n\x08timezone\x18\x03 \x01(\tR\x08timezone\x12\x1c\n\tselection\x18\x04 \x03(\tR\tselection\"\x89\x04\n\rAssetManifest\x12)\n\x10manifest_version\x18\x01 \x01(\tR\x0fmanifestVersion\x12\x1b\n\ttenant_id\x18\x02 \x01(\tR\x08tenantId\x12!\n\x0cworkspace_id\x18\x03 \x01(\tR\x0bworkspaceId\x12&\n\x0f\x63ode_version_id\x18\x04 \x01(\tR\rcodeVersionId\x12%\n\x03git\x18\x05 \x01(\x0b\x32\x13.arco.v1.GitContextR\x03git\x12\x30\n\x06\x61ssets\x18\x06 \x03(\x0b\x32\x18.arco.v1.AssetDefinitionR\x06\x61ssets\x12/\n\tschedules\x18\x07 \x03(\x0b\x32\x11.arco.v1.ScheduleR\tschedules\x12;\n\x0b\x64\x65ployed_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ndeployedAt\x12\x1f\n\x0b\x64\x65ployed_by\x18\t \x01(\tR\ndeployedBy\x12@\n\x08metadata\x18\n \x03(\x0b\x32$.arco.v1.AssetManifest.MetadataEntryR\x08metadata\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servo._gen.arco.v1.manifest_pb2', _globals)
+build(DESCRIPTOR, 'servo._gen.arco.v1.manifest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ASSETMANIFEST_METADATAENTRY']._loaded_options = None

@@ -5,9 +5,8 @@
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import descriptor_pool as _descriptor_pool
+from servo._gen._pool import add_file, build
 from google.protobuf import runtime_version as _runtime_version
-from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
 _runtime_version.ValidateProtobufRuntimeVersion(
     _runtime_version.Domain.PUBLIC,
@@ -19,16 +18,15 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 )
 # @@protoc_insertion_point(imports)
 
-_sym_db = _symbol_database.Default()
 
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12\x61rco/v1/pool.proto\x12\x07\x61rco.v1\"^\n\x04Pool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05slots\x18\x02 \x01(\x05R\x05slots\x12\x12\n\x04used\x18\x03 \x01(\x05R\x04used\x12\x18\n\x07waiting\x18\x04 \x01(\x05R\x07waiting\"\x12\n\x10ListPoolsRequest\"8\n\x11ListPoolsResponse\x12#\n\x05pools\x18\x01 \x03(\x0b\x32\r.arco.v1.PoolR\x05pools\"I\n\x0eSetPoolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n\x05slots\x18\x02 \x01(\x05H\x00R\x05slots\x88\x01\x01\x42\x08\n\x06_slots\"4\n\x0fSetPoolResponse\x12!\n\x04pool\x18\x01 \x01(\x0b\x32\r.arco.v1.PoolR\x04pool2\x99\x01\n\x0bPoolService\x12G\n\tListPools\x12\x19.arco.v1.ListPoolsRequest\x1a\x1a.arco.v1.ListPoolsResponse\"\x03\x90\x02\x01\x12\x41\n\x07SetPool\x12\x17.arco.v1.SetPoolRequest\x1a\x18.arco.v1.SetPoolResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = add_file(b'\n\x12\x61rco/v1/pool.proto\x12\x07\x61rco.v1\"^\n\x04Pool\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05slots\x18\x02 \x01(\x05R\x05slots\x12\x12\n\x04used\x18\x03 \x01(\x05R\x04used\x12\x18\n\x07waiting\x18\x04 \x01(\x05R\x07waiting\"\x12\n\x10ListPoolsRequest\"8\n\x11ListPoolsResponse\x12#\n\x05pools\x18\x01 \x03(\x0b\x32\r.arco.v1.PoolR\x05pools\"I\n\x0eSetPoolRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n\x05slots\x18\x02 \x01(\x05H\x00R\x05slots\x88\x01\x01\x42\x08\n\x06_slots\"4\n\x0fSetPoolResponse\x12!\n\x04pool\x18\x01 \x01(\x0b\x32\r.arco.v1.PoolR\x04pool2\x99\x01\n\x0bPoolService\x12G\n\tListPools\x12\x19.arco.v1.ListPoolsRequest\x1a\x1a.arco.v1.ListPoolsResponse\"\x03\x90\x02\x01\x12\x41\n\x07SetPool\x12\x17.arco.v1.SetPoolRequest\x1a\x18.arco.v1.SetPoolResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servo._gen.arco.v1.pool_pb2', _globals)
+build(DESCRIPTOR, 'servo._gen.arco.v1.pool_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_POOLSERVICE'].methods_by_name['ListPools']._loaded_options = None

@@ -5,9 +5,8 @@
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import descriptor_pool as _descriptor_pool
+from servo._gen._pool import add_file, build
 from google.protobuf import runtime_version as _runtime_version
-from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
 _runtime_version.ValidateProtobufRuntimeVersion(
     _runtime_version.Domain.PUBLIC,
@@ -19,18 +18,17 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 )
 # @@protoc_insertion_point(imports)
 
-_sym_db = _symbol_database.Default()
 
 
 from servo._gen.arco.v1 import event_pb2 as arco_dot_v1_dot_event__pb2
 from servo._gen.arco.v1 import run_pb2 as arco_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61rco/v1/run_service.proto\x12\x07\x61rco.v1\x1a\x13\x61rco/v1/event.proto\x1a\x11\x61rco/v1/run.proto\"O\n\x0fWatchRunRequest\x12\x15\n\x06run_id\x18\x01 \x01(\tR\x05runId\x12%\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03R\rafterSequence\":\n\x10WatchRunResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0e.arco.v1.EventR\x06\x65vents\"S\n\x12WatchEventsRequest\x12%\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03R\rafterSequence\x12\x16\n\x06\x66ollow\x18\x02 \x01(\x08R\x06\x66ollow\"=\n\x13WatchEventsResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0e.arco.v1.EventR\x06\x65vents2\xc4\x04\n\nRunService\x12\x42\n\tCreateRun\x12\x19.arco.v1.CreateRunRequest\x1a\x1a.arco.v1.CreateRunResponse\x12>\n\x06GetRun\x12\x16.arco.v1.GetRunRequest\x1a\x17.arco.v1.GetRunResponse\"\x03\x90\x02\x01\x12\x44\n\x08ListRuns\x12\x18.arco.v1.ListRunsRequest\x1a\x19.arco.v1.ListRunsResponse\"\x03\x90\x02\x01\x12G\n\tCancelRun\x12\x19.arco.v1.CancelRunRequest\x1a\x1a.arco.v1.CancelRunResponse\"\x03\x90\x02\x02\x12G\n\tUpdateRun\x12\x19.arco.v1.UpdateRunRequest\x1a\x1a.arco.v1.UpdateRunResponse\"\x03\x90\x02\x02\x12\x41\n\x07\x45xplain\x12\x17.arco.v1.ExplainRequest\x1a\x18.arco.v1.ExplainResponse\"\x03\x90\x02\x01\x12O\n\x0bWatchEvents\x12\x1b.arco.v1.WatchEventsRequest\x1a\x1c.arco.v1.WatchEventsResponse\"\x03\x90\x02\x01\x30\x01\x12\x46\n\x08WatchRun\x12\x18.arco.v1.WatchRunRequest\x1a\x19.arco.v1.WatchRunResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = add_file(b'\n\x19\x61rco/v1/run_service.proto\x12\x07\x61rco.v1\x1a\x13\x61rco/v1/event.proto\x1a\x11\x61rco/v1/run.proto\"O\n\x0fWatchRunRequest\x12\x15\n\x06run_id\x18\x01 \x01(\tR\x05runId\x12%\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03R\rafterSequence\":\n\x10WatchRunResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0e.arco.v1.EventR\x06\x65vents\"S\n\x12WatchEventsRequest\x12%\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03R\rafterSequence\x12\x16\n\x06\x66ollow\x18\x02 \x01(\x08R\x06\x66ollow\"=\n\x13WatchEventsResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0e.arco.v1.EventR\x06\x65vents2\xc4\x04\n\nRunService\x12\x42\n\tCreateRun\x12\x19.arco.v1.CreateRunRequest\x1a\x1a.arco.v1.CreateRunResponse\x12>\n\x06GetRun\x12\x16.arco.v1.GetRunRequest\x1a\x17.arco.v1.GetRunResponse\"\x03\x90\x02\x01\x12\x44\n\x08ListRuns\x12\x18.arco.v1.ListRunsRequest\x1a\x19.arco.v1.ListRunsResponse\"\x03\x90\x02\x01\x12G\n\tCancelRun\x12\x19.arco.v1.CancelRunRequest\x1a\x1a.arco.v1.CancelRunResponse\"\x03\x90\x02\x02\x12G\n\tUpdateRun\x12\x19.arco.v1.UpdateRunRequest\x1a\x1a.arco.v1.UpdateRunResponse\"\x03\x90\x02\x02\x12\x41\n\x07\x45xplain\x12\x17.arco.v1.ExplainRequest\x1a\x18.arco.v1.ExplainResponse\"\x03\x90\x02\x01\x12O\n\x0bWatchEvents\x12\x1b.arco.v1.WatchEventsRequest\x1a\x1c.arco.v1.WatchEventsResponse\"\x03\x90\x02\x01\x30\x01\x12\x46\n\x08WatchRun\x12\x18.arco.v1.WatchRunRequest\x1a\x19.arco.v1.WatchRunResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servo._gen.arco.v1.run_service_pb2', _globals)
+build(DESCRIPTOR, 'servo._gen.arco.v1.run_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['GetRun']._loaded_options = None

@@ -5,9 +5,8 @@
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import descriptor_pool as _descriptor_pool
+from servo._gen._pool import add_file, build
 from google.protobuf import runtime_version as _runtime_version
-from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
 _runtime_version.ValidateProtobufRuntimeVersion(
     _runtime_version.Domain.PUBLIC,
@@ -19,16 +18,15 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 )
 # @@protoc_insertion_point(imports)
 
-_sym_db = _symbol_database.Default()
 
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x61rco/v1/server.proto\x12\x07\x61rco.v1\"\x16\n\x14GetServerInfoRequest\"\xd3\x01\n\x15GetServerInfoResponse\x12#\n\rservo_version\x18\x01 \x01(\tR\x0cservoVersion\x12)\n\x10protocol_version\x18\x02 \x01(\x05R\x0fprotocolVersion\x12\x19\n\x08store_id\x18\x03 \x01(\tR\x07storeId\x12\x14\n\x05ready\x18\x04 \x01(\x08R\x05ready\x12\x18\n\x07workers\x18\x05 \x01(\x05R\x07workers\x12\x1f\n\x0b\x61\x63tive_runs\x18\x06 \x01(\x05R\nactiveRuns2d\n\rServerService\x12S\n\rGetServerInfo\x12\x1d.arco.v1.GetServerInfoRequest\x1a\x1e.arco.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = add_file(b'\n\x14\x61rco/v1/server.proto\x12\x07\x61rco.v1\"\x16\n\x14GetServerInfoRequest\"\xd3\x01\n\x15GetServerInfoResponse\x12#\n\rservo_version\x18\x01 \x01(\tR\x0cservoVersion\x12)\n\x10protocol_version\x18\x02 \x01(\x05R\x0fprotocolVersion\x12\x19\n\x08store_id\x18\x03 \x01(\tR\x07storeId\x12\x14\n\x05ready\x18\x04 \x01(\x08R\x05ready\x12\x18\n\x07workers\x18\x05 \x01(\x05R\x07workers\x12\x1f\n\x0b\x61\x63tive_runs\x18\x06 \x01(\x05R\nactiveRuns2d\n\rServerService\x12S\n\rGetServerInfo\x12\x1d.arco.v1.GetServerInfoRequest\x1a\x1e.arco.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'servo._gen.arco.v1.server_pb2', _globals)
+build(DESCRIPTOR, 'servo._gen.arco.v1.server_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SERVERSERVICE'].methods_by_name['GetServerInfo']._loaded_options = None
