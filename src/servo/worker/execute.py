@@ -7,7 +7,7 @@ there is a failure that says what happened. Data is published only in the first 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,7 +31,7 @@ from servo.types.sessions import (
     AttemptSucceeded,
     TaskDispatch,
 )
-from servo.worker import failures, tracebacks
+from servo.worker import coroutines, failures, tracebacks
 from servo.worker.resolve import find_asset
 from servo.worker.tracing import traced
 
@@ -160,7 +160,7 @@ class _Attempt:
             context = self._context(trace_context)
             returned = asset.function(context, **self._arguments(asset, readers))
             if hasattr(returned, "__await__"):
-                returned = _await(returned, self._reporter)
+                returned = coroutines.wait_for(returned, self._reporter.when_cancelled)
         self._refuse_to_go_on()
         return AttemptSucceeded(materialization=self._keep(_unwrap(returned)))
 
@@ -378,24 +378,3 @@ def _unwrap(returned: object) -> AssetOut[Any]:
     if isinstance(returned, Ok):
         returned = returned.value
     return returned if isinstance(returned, AssetOut) else AssetOut(returned)
-
-
-def _await(awaitable: Any, reporter: AttemptReporter) -> object:
-    import asyncio
-
-    async def outer() -> object:
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
-
-        def stop() -> None:
-            if task is not None:
-                loop.call_soon_threadsafe(task.cancel)
-
-        reporter.when_cancelled(stop)
-        try:
-            return await awaitable
-        finally:
-            reporter.when_cancelled(None)
-
-    coroutine: Coroutine[Any, Any, object] = outer()
-    return asyncio.run(coroutine)
