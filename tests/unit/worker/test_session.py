@@ -15,7 +15,9 @@ from servo.types.sessions import (
     AttemptMetric,
     AttemptProgressed,
     AttemptSpent,
+    AttemptStarted,
     CreditGrant,
+    DispatchReceived,
     Lease,
     LeaseRevoked,
     LogReceipt,
@@ -88,6 +90,38 @@ def test_a_result_waits_for_company_while_other_attempts_keep_the_slots_busy() -
         return rings
 
     assert asyncio.run(scenario()) == [False]
+
+
+def test_the_start_of_a_lone_attempt_is_reported_at_once() -> None:
+    async def scenario() -> list[bool]:
+        rings: list[bool] = []
+        connected(rings).post(AttemptStarted(lease=lease(1)))
+        return rings
+
+    assert asyncio.run(scenario()) == [True]
+
+
+def test_the_start_of_an_attempt_waits_for_company_while_others_wait_for_a_slot() -> None:
+    async def scenario() -> list[bool]:
+        rings: list[bool] = []
+        session = connected(rings)
+        session.receive(dispatch(2))
+        rings.clear()
+        session.post(AttemptStarted(lease=lease(1)))
+        return rings
+
+    assert asyncio.run(scenario()) == [False]
+
+
+def test_other_messages_wait_for_company() -> None:
+    async def scenario() -> list[bool]:
+        rings: list[bool] = []
+        session = connected(rings)
+        session.post(DispatchReceived(lease=lease(1)))
+        session.post(progress(1, 10))
+        return rings
+
+    assert asyncio.run(scenario()) == [False, False]
 
 
 def line(number: int, size: int = 10) -> LogLine:
