@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import codecs
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from servo.types.logs import LogLine, LogStream
-from servo.worker.lines import MAX_LINE_BYTES, StreamLines
+from servo.worker.lines import MAX_LINE_BYTES, STATE_SECONDS, StreamLines
 
 
 class Sink:
@@ -35,18 +37,83 @@ def texts(*chunks: bytes) -> list[str]:
     return [line.text for line in split(*chunks)]
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\n\r", codec="utf-8"))), st.data())
-def test_lines_are_the_same_however_the_stream_is_cut(
-    lines: list[str], data: st.DataObject
+PIECES = st.sampled_from(
+    [
+        b"\n", b"\r", b"\r\n", b"a", b"step 1", " \u20ac".encode(), "\u20ac".encode()[:2], b"\xff",
+        b"y" * 9_000, b"\xff" * 9_000, b"z" * (MAX_LINE_BYTES - 1), "\u20ac".encode() * 20_000,
+    ]
+)  # fmt: skip
+
+
+def shown(line: bytes) -> tuple[str, bool]:
+    """What is kept of a line without its break, and whether it was cut; said differently."""
+    raw = next((part for part in reversed(line.split(b"\r")) if part), b"")
+    cut = len(raw) > MAX_LINE_BYTES
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(raw[:MAX_LINE_BYTES], final=not cut)
+    if len(text.encode()) > MAX_LINE_BYTES:
+        return text.encode()[:MAX_LINE_BYTES].decode("utf-8", "ignore"), True
+    return text, cut
+
+
+@given(st.lists(PIECES, max_size=20).map(b"".join), st.data())
+def test_every_text_is_kept_that_nothing_overwrites_however_the_stream_is_cut(
+    stream: bytes, data: st.DataObject
 ) -> None:
-    stream = "".join(f"{line}\n" for line in lines).encode()
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=8).map(sorted))
     chunks = [
         stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)
     ]
-    found = split(*chunks)
-    assert [line.text for line in found] == lines
-    assert [line.number for line in found] == list(range(1, len(lines) + 1))
+    *whole, last = stream.split(b"\n")
+    expected = [shown(line) for line in [*whole, *([last] if last.strip(b"\r") else [])]]
+    for found in (split(*chunks), split(stream)):
+        assert [(line.text, line.truncated) for line in found] == expected
+        assert [line.number for line in found] == list(range(1, len(expected) + 1))
+        assert all(len(line.text.encode()) <= MAX_LINE_BYTES for line in found)
+
+
+def test_of_text_that_is_overwritten_the_last_state_counts() -> None:
+    bar = b"".join(b"\rstep %d/3000 |%s|" % (number, b"#" * 20) for number in range(3001))
+    assert texts(bar + b"\n") == ["step 3000/3000 |" + "#" * 20 + "|"]
+    assert texts(b"10%\r", b"20%\r", b"30%\r", b"\n", b"done\n") == ["30%", "done"]
+
+
+def test_a_state_that_is_too_long_is_cut_and_the_next_one_is_not() -> None:
+    (line,) = split(b"x" * MAX_LINE_BYTES, b"yyy", b"\rshort\n")
+    assert (line.text, line.truncated) == ("short", False)
+
+
+def moving(states: list[bytes], seconds: float) -> list[str]:
+    """The lines of states that overwrite each other, one every so many seconds."""
+    now = [0.0]
+    sink = Sink()
+    stream = StreamLines(LogStream.STDERR, sink, lambda: now[0])
+    for state in states:
+        stream.feed(state)
+        now[0] += seconds
+    stream.close()
+    return [line.text for line in sink.lines]
+
+
+def test_a_state_is_shown_now_and_then_while_it_is_overwritten() -> None:
+    found = moving([b"\rstep %d" % number for number in range(61)], seconds=1)
+    assert found[-1] == "step 60"
+    assert len(found) == 1 + 60 // int(STATE_SECONDS)
+    assert found == sorted(found, key=lambda text: int(text.removeprefix("step ")))
+
+
+def test_a_bar_that_takes_a_moment_is_one_line() -> None:
+    assert moving([b"\rstep %d" % number for number in range(100)], seconds=0.01) == ["step 99"]
+
+
+def test_what_wipes_a_bar_away_is_not_shown_as_a_state() -> None:
+    states = [b"bar", b"\r   ", b"\r", b"done"]
+    assert moving(states, seconds=STATE_SECONDS) == ["done"]
+
+
+def test_a_bar_after_a_long_silence_is_not_shown_at_once() -> None:
+    states = [b"begin\n", *[b"\rstep %d" % number for number in range(3)]]
+    assert moving(states, seconds=2) == ["begin", "step 2"]
 
 
 def test_a_last_line_without_a_break_counts() -> None:
