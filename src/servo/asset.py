@@ -6,6 +6,7 @@ Annotations are resolved and the definition is built when ``.definition`` is fir
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
@@ -45,6 +46,14 @@ _DEFAULT_EXECUTION = ExecutionPolicy()
 _DEFAULT_RESOURCES = ResourceRequirements()
 _NOT_PARTITIONED = PartitionStrategy()
 
+# A policy is given as a whole: each of its fields then is what the author wants.
+_EVERY_EXECUTION_PART: Mapping[str, bool] = {
+    field.name: True for field in dataclasses.fields(ExecutionPolicy)
+}
+_EVERY_RESOURCE_PART: Mapping[str, bool] = {
+    field.name: True for field in dataclasses.fields(ResourceRequirements)
+}
+
 
 class _Declaration(NamedTuple):
     """The arguments of one ``@asset``, checked but not yet joined with the function."""
@@ -60,6 +69,7 @@ class _Declaration(NamedTuple):
     code_version: str
     renamed_from: AssetKey | None
     metadata: Mapping[str, str]
+    given: frozenset[str]
 
 
 class Asset(Generic[P, R]):
@@ -88,6 +98,16 @@ class Asset(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, as if it were not decorated."""
         return self.function(*args, **kwargs)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Names of the arguments of ``@asset`` that were given a value, equal to a default or not.
+
+        ``execution=`` and ``resources=`` count for each of their fields as well, so
+        ``"max_retries" in asset.given`` tells a number of retries that the author chose from the
+        default. The definition and the manifest hold the same value either way.
+        """
+        return self._declaration.given
 
     @property
     def inputs(self) -> tuple[InputParameter, ...]:
@@ -158,21 +178,21 @@ def asset(
     namespace: str | None = None,
     description: str | None = None,
     partitions: Partitions | None = None,
-    owners: Iterable[str] = (),
+    owners: Iterable[str] | None = None,
     tags: Mapping[str, str] | None = None,
-    checks: Iterable[Check] = (),
+    checks: Iterable[Check] | None = None,
     io: IoConfig | None = None,
     execution: ExecutionPolicy | None = None,
-    max_retries: int = 3,
-    retry_delay_seconds: int = 60,
-    timeout_seconds: int = 3600,
-    max_parallelism: int = 0,
+    max_retries: int | None = None,
+    retry_delay_seconds: int | None = None,
+    timeout_seconds: int | None = None,
+    max_parallelism: int | None = None,
     retry: RetryPolicy | None = None,
-    pools: Mapping[str, int] | Iterable[str] = (),
+    pools: Mapping[str, int] | Iterable[str] | None = None,
     resources: ResourceRequirements | None = None,
-    cpu_millicores: int = 1000,
-    memory_mib: int = 1024,
-    code_version: str = "",
+    cpu_millicores: int | None = None,
+    memory_mib: int | None = None,
+    code_version: str | None = None,
     renamed_from: AssetKey | str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[P, R]], Asset[P, R]]: ...
@@ -186,25 +206,27 @@ def asset(
     namespace: str | None = None,
     description: str | None = None,
     partitions: Partitions | None = None,
-    owners: Iterable[str] = (),
+    owners: Iterable[str] | None = None,
     tags: Mapping[str, str] | None = None,
-    checks: Iterable[Check] = (),
+    checks: Iterable[Check] | None = None,
     io: IoConfig | None = None,
     execution: ExecutionPolicy | None = None,
-    max_retries: int = 3,
-    retry_delay_seconds: int = 60,
-    timeout_seconds: int = 3600,
-    max_parallelism: int = 0,
+    max_retries: int | None = None,
+    retry_delay_seconds: int | None = None,
+    timeout_seconds: int | None = None,
+    max_parallelism: int | None = None,
     retry: RetryPolicy | None = None,
-    pools: Mapping[str, int] | Iterable[str] = (),
+    pools: Mapping[str, int] | Iterable[str] | None = None,
     resources: ResourceRequirements | None = None,
-    cpu_millicores: int = 1000,
-    memory_mib: int = 1024,
-    code_version: str = "",
+    cpu_millicores: int | None = None,
+    memory_mib: int | None = None,
+    code_version: str | None = None,
     renamed_from: AssetKey | str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Any:
     """Declare that a function produces a data asset; bare or with arguments.
+
+    An argument that is left out, or ``None``, takes its default; ``Asset.given`` names the others.
 
     Args:
         function: The function, when used bare. Its first parameter is ``ctx``; parameters
@@ -220,15 +242,15 @@ def asset(
         io: How the data is written.
         execution: How attempts are made, instead of the next six; a priority and a budget are
             given here.
-        max_retries: Attempts after the first.
-        retry_delay_seconds: Pause before the second attempt.
-        timeout_seconds: Longest duration of one attempt.
-        max_parallelism: Most partitions worked on at a time; zero for no limit.
+        max_retries: Attempts after the first; 3 by default.
+        retry_delay_seconds: Pause before the second attempt; 60 by default.
+        timeout_seconds: Longest duration of one attempt; 3600 by default.
+        max_parallelism: Most partitions worked on at a time; zero, the default, for no limit.
         retry: When another attempt is made, and how the pause grows.
         pools: Pools that an attempt takes a slot of, or slots by pool.
         resources: What one attempt needs, instead of the next two.
-        cpu_millicores: Thousandths of a processor core.
-        memory_mib: Memory in MiB.
+        cpu_millicores: Thousandths of a processor core; 1000 by default.
+        memory_mib: Memory in MiB; 1024 by default.
         code_version: Version of the logic, when its text alone does not say it.
         renamed_from: Key under which the asset was known before; it keeps its identity.
         metadata: Free text by name that no part of Servo reads.
@@ -240,26 +262,46 @@ def asset(
         TypeError: The first parameter is not ``ctx``, or an argument has the wrong type.
         ValueError: The key is malformed or taken, or an argument makes no sense.
     """
+    execution_parts = _given(
+        max_retries=max_retries,
+        retry_delay_seconds=retry_delay_seconds,
+        timeout_seconds=timeout_seconds,
+        max_parallelism=max_parallelism,
+        retry=retry,
+        pools=pools,
+    )
+    resource_parts = _given(cpu_millicores=cpu_millicores, memory_mib=memory_mib)
     declaration = _Declaration(
         description=None if description is None else check_type(description, str, "description"),
         partitioning=_NOT_PARTITIONED if partitions is None else _strategy(partitions),
-        owners=text_tuple(owners, "owners"),
+        owners=() if owners is None else text_tuple(owners, "owners"),
         tags=text_map(tags or {}, "tags"),
-        checks=check_check_names(checks),
+        checks=() if checks is None else check_check_names(checks),
         io=_DEFAULT_IO if io is None else check_type(io, IoConfig, "io"),
-        execution=_execution(
-            execution,
-            max_retries=max_retries,
-            retry_delay_seconds=retry_delay_seconds,
-            timeout_seconds=timeout_seconds,
-            max_parallelism=max_parallelism,
-            retry=_DEFAULT_EXECUTION.retry if retry is None else retry,
-            pools=pools or _DEFAULT_EXECUTION.pools,
-        ),
-        resources=_resources(resources, cpu_millicores, memory_mib),
-        code_version=check_type(code_version, str, "code_version"),
+        execution=_execution(execution, execution_parts),
+        resources=_resources(resources, resource_parts),
+        code_version="" if code_version is None else check_type(code_version, str, "code_version"),
         renamed_from=None if renamed_from is None else _key(renamed_from),
         metadata=text_map(metadata or {}, "metadata"),
+        given=frozenset(
+            _given(
+                name=name,
+                namespace=namespace,
+                description=description,
+                partitions=partitions,
+                owners=owners,
+                tags=tags,
+                checks=checks,
+                io=io,
+                execution=execution,
+                **(execution_parts if execution is None else _EVERY_EXECUTION_PART),
+                resources=resources,
+                **(resource_parts if resources is None else _EVERY_RESOURCE_PART),
+                code_version=code_version,
+                renamed_from=renamed_from,
+                metadata=metadata,
+            )
+        ),
     )
 
     def decorate(target: Callable[P, R]) -> Asset[P, R]:
@@ -296,25 +338,23 @@ def _key(value: AssetKey | str) -> AssetKey:
     return value if isinstance(value, AssetKey) else AssetKey.parse(value)
 
 
-def _execution(given: ExecutionPolicy | None, **parts: Any) -> ExecutionPolicy:
-    default = _DEFAULT_EXECUTION
-    plain = all(value == getattr(default, name) for name, value in parts.items())
+def _given(**arguments: Any) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _execution(given: ExecutionPolicy | None, parts: Mapping[str, Any]) -> ExecutionPolicy:
     if given is None:
-        return default if plain else ExecutionPolicy(**parts)
-    if not plain:
+        return ExecutionPolicy(**parts) if parts else _DEFAULT_EXECUTION
+    if parts:
         raise TypeError(f"give either execution= or {', '.join(f'{name}=' for name in parts)}")
     return check_type(given, ExecutionPolicy, "execution")
 
 
 def _resources(
-    given: ResourceRequirements | None, cpu_millicores: int, memory_mib: int
+    given: ResourceRequirements | None, parts: Mapping[str, Any]
 ) -> ResourceRequirements:
-    default = _DEFAULT_RESOURCES
-    plain = (cpu_millicores, memory_mib) == (default.cpu_millicores, default.memory_mib)
-    if given is None and plain:
-        return default
     if given is None:
-        return ResourceRequirements(cpu_millicores=cpu_millicores, memory_mib=memory_mib)
-    if not plain:
-        raise TypeError("give either resources= or cpu_millicores= and memory_mib=")
+        return ResourceRequirements(**parts) if parts else _DEFAULT_RESOURCES
+    if parts:
+        raise TypeError(f"give either resources= or {', '.join(f'{name}=' for name in parts)}")
     return check_type(given, ResourceRequirements, "resources")

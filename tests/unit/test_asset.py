@@ -67,6 +67,42 @@ def test_a_bare_decorator_makes_an_asset_of_the_function_s_name() -> None:
     assert get_registry().all() == [events]
 
 
+def test_a_value_that_was_given_is_told_from_a_default_that_it_equals() -> None:
+    default = asset(name="default")(plain)
+    explicit = asset(name="explicit", max_retries=3)(plain)
+    assert default.definition.execution == explicit.definition.execution
+    assert "max_retries" not in default.given
+    assert explicit.given == {"name", "max_retries"}
+
+
+def test_a_bare_decorator_was_given_nothing() -> None:
+    @asset
+    def events(ctx: AssetContext) -> None: ...
+
+    assert events.given == frozenset()
+
+
+def test_empty_values_count_as_given() -> None:
+    declare = asset(owners=(), checks=[], pools=[], tags={}, code_version="", max_parallelism=0)
+    made = declare(plain)
+    assert made.given == {"owners", "checks", "pools", "tags", "code_version", "max_parallelism"}
+    get_registry().clear()
+    assert made.definition == asset(plain).definition
+
+
+def test_a_whole_policy_is_given_with_each_of_its_fields() -> None:
+    made = asset(execution=ExecutionPolicy(), resources=ResourceRequirements())(plain)
+    assert {"execution", "max_retries", "priority", "budget"} <= made.given
+    assert {"resources", "memory_mib", "ephemeral_storage_mib"} <= made.given
+
+
+def test_a_policy_and_one_of_its_fields_are_refused_even_where_the_field_has_its_default() -> None:
+    with pytest.raises(TypeError, match="either execution= or max_retries="):
+        asset(execution=ExecutionPolicy(max_retries=5), max_retries=3)
+    with pytest.raises(TypeError, match="either resources= or memory_mib="):
+        asset(resources=ResourceRequirements(), memory_mib=1024)
+
+
 def test_an_asset_stays_callable() -> None:
     @asset()
     def events(ctx: AssetContext, factor: int = 2) -> int:
