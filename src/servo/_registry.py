@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import CodeType, FrameType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from servo._introspect import function_of, location
@@ -21,13 +23,16 @@ class AssetRegistry:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._collecting = False
         self._by_key: dict[AssetKey, Asset[..., Any]] = {}
         self._by_function: dict[Callable[..., Any], Asset[..., Any]] = {}
 
     def register(self, asset: Asset[..., Any]) -> None:
         """Add an asset.
 
-        A module that is executed again, as by ``importlib.reload``, replaces its own assets.
+        What is defined again replaces what was there: a notebook's cell, a module that is
+        reloaded. An asset that is made inside a function, such as a test, never stands in the way
+        of another one. While a project is collected, each key has one function.
 
         Raises:
             ValueError: Another function has the same key; the message shows both places.
@@ -35,16 +40,30 @@ class AssetRegistry:
         with self._lock:
             known = self._by_key.get(asset.key)
             if known is not None:
-                if not _is_reload(known, asset):
+                before, after = function_of(known.function), function_of(asset.function)
+                if not self._collecting and _is_local(after) and not _is_local(before):
+                    return  # found by name in its module, the other one is what a worker runs
+                if not self._replaces(before, after):
                     raise ValueError(
                         f"Duplicate asset key {str(asset.key)!r}: defined at "
-                        f"{location(function_of(known.function))} and at "
-                        f"{location(function_of(asset.function))}; rename one of the functions, "
-                        f"or give it name= or namespace="
+                        f"{location(before)} and at {location(after)}; rename one of the "
+                        f"functions, or give it name= or namespace={_notebook_hint(after)}"
                     )
                 self._by_function.pop(known.function, None)
             self._by_key[asset.key] = asset
             self._by_function[asset.function] = asset
+
+    def _replaces(self, before: FunctionType, after: FunctionType) -> bool:
+        if self._collecting:
+            return _is_same_place(before, after)
+        return (
+            _is_local(before)
+            or _is_same_place(before, after)
+            or (
+                (before.__module__, before.__qualname__) == (after.__module__, after.__qualname__)
+                and not _are_of_one_execution(before, after)
+            )
+        )
 
     def get(self, key: AssetKey | str) -> Asset[..., Any] | None:
         """Return the asset with that key, or ``None``.
@@ -79,13 +98,16 @@ class AssetRegistry:
     def collecting(self) -> Iterator[AssetRegistry]:
         """Begin empty, so that what is registered inside the block does not meet older assets.
 
+        Inside the block every key has one function, also one that is made inside a function: a
+        project that defines a key twice is refused.
+
         Yields:
             This registry. Afterwards it also holds the older assets again, except those whose
             key was registered anew.
         """
         with self._lock:
-            older = self._by_key, self._by_function
-            self._by_key, self._by_function = {}, {}
+            older = self._by_key, self._by_function, self._collecting
+            self._by_key, self._by_function, self._collecting = {}, {}, True
         try:
             yield self
         finally:
@@ -96,6 +118,7 @@ class AssetRegistry:
                     **self._by_function,
                 }
                 self._by_key = {**kept, **self._by_key}
+                self._collecting = older[2]
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -109,12 +132,48 @@ def get_registry() -> AssetRegistry:
     return _registry
 
 
-def _is_reload(known: Asset[..., Any], new: Asset[..., Any]) -> bool:
+def _is_local(function: FunctionType) -> bool:
+    return "<locals>" in function.__qualname__
+
+
+def _is_same_place(before: FunctionType, after: FunctionType) -> bool:
     # Executing a module again makes new code objects at the same places; a loop, or decorating
     # one function twice, uses the same code object again.
-    before, after = function_of(known.function), function_of(new.function)
     return (
         location(before) == location(after)
         and before.__qualname__ == after.__qualname__
         and before.__code__ is not after.__code__
     )
+
+
+def _are_of_one_execution(before: FunctionType, after: FunctionType) -> bool:
+    """Tell whether the module that is being executed holds the code of both functions.
+
+    If so, one file defines a name twice, by mistake. If not, the file was edited and reloaded, or
+    they are two versions of a notebook's cell; each cell is a module of its own to the compiler.
+    """
+    if before.__code__ is after.__code__:
+        return True
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals is after.__globals__:
+            return _holds(frame.f_code, before.__code__)
+        frame = frame.f_back
+    return False
+
+
+def _holds(outer: CodeType, wanted: CodeType) -> bool:
+    waiting = [outer]
+    while waiting:
+        for constant in waiting.pop().co_consts:
+            if constant is wanted:
+                return True
+            if isinstance(constant, CodeType):
+                waiting.append(constant)
+    return False
+
+
+def _notebook_hint(function: FunctionType) -> str:
+    if function.__module__ != "__main__":
+        return ""
+    return "; servo.get_registry().clear() forgets what earlier cells have defined"
