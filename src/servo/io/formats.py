@@ -25,12 +25,13 @@ SUPPORTED: Final = (
 """What a function may return, for messages and documentation."""
 
 
-def to_table(data: object, *, schema: object = None) -> pa.Table:
+def to_table(data: object, *, schema: object = None, verb: str = "returned") -> pa.Table:
     """Convert what a function returned.
 
     Args:
         data: One of `SUPPORTED` (not ``None``).
         schema: What the columns must be, see `to_schema`; needed for an empty list.
+        verb: How the message of a `TypeError` begins.
 
     Returns:
         The table, without schema metadata. The index of a pandas frame is kept when it is named.
@@ -43,10 +44,10 @@ def to_table(data: object, *, schema: object = None) -> pa.Table:
     """
     wanted = None if schema is None else to_schema(schema)
     if isinstance(data, list | tuple):
-        table = _from_rows(data, wanted)
+        table = _from_rows(data, wanted, verb)
     else:
         try:
-            table = _from_object(data)
+            table = _from_object(data, verb)
         except pa.ArrowException as exc:
             raise _invalid(f"{type(data).__name__} cannot be made an Arrow table: {exc}") from exc
         if wanted is not None:
@@ -93,7 +94,7 @@ def _invalid(message: str) -> errors.InvalidArgumentError:
     return errors.InvalidArgumentError(message, code="INVALID_OUTPUT")
 
 
-def _from_object(data: object) -> pa.Table:
+def _from_object(data: object, verb: str) -> pa.Table:
     if isinstance(data, pa.Table):
         return data
     if isinstance(data, pa.RecordBatch):
@@ -101,7 +102,7 @@ def _from_object(data: object) -> pa.Table:
     if isinstance(data, pa.RecordBatchReader):
         return data.read_all()
     if isinstance(data, Path):
-        return _from_path(data)
+        return _from_path(data, verb)
     package = type(data).__module__.partition(".")[0]
     name = type(data).__name__
     value = cast("Any", data)
@@ -118,8 +119,8 @@ def _from_object(data: object) -> pa.Table:
         return pa.table(value)
     hint = " (wrap a file name in pathlib.Path)" if isinstance(data, str) else ""
     if hasattr(data, "__next__"):
-        hint = " (a generator: return list(...) of it)"
-    raise TypeError(f"returned {type(data).__qualname__}{hint}; expected {SUPPORTED}")
+        hint = " (a generator: use list(...) of it)"
+    raise TypeError(f"{verb} {type(data).__qualname__}{hint}; expected {SUPPORTED}")
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -147,7 +148,7 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
 # -- rows -------------------------------------------------------------------------------------
 
 
-def _from_rows(rows: Sequence[object], schema: pa.Schema | None) -> pa.Table:
+def _from_rows(rows: Sequence[object], schema: pa.Schema | None, verb: str) -> pa.Table:
     if not rows:
         if schema is None:
             raise _invalid(
@@ -157,7 +158,7 @@ def _from_rows(rows: Sequence[object], schema: pa.Schema | None) -> pa.Table:
         return schema.empty_table()
     first = rows[0]
     if not isinstance(first, Mapping):
-        raise TypeError(f"returned a list of {type(first).__qualname__}; expected {SUPPORTED}")
+        raise TypeError(f"{verb} a list of {type(first).__qualname__}; expected {SUPPORTED}")
     names = list(first) if schema is None else schema.names
     _check_rows(rows, names)
     columns = []
@@ -211,7 +212,7 @@ def _misfit(name: str, values: list[Any], kind: pa.DataType | None, error: Excep
 # -- files ------------------------------------------------------------------------------------
 
 
-def _from_path(path: Path) -> pa.Table:
+def _from_path(path: Path, verb: str) -> pa.Table:
     kind = path.suffix.lower()
     try:
         if kind == ".parquet":
@@ -228,28 +229,27 @@ def _from_path(path: Path) -> pa.Table:
 
             return pyarrow.json.read_json(path)
         if kind == ".json":
-            return _from_json(path)
+            return _from_json(path, verb)
     except OSError as exc:
         raise errors.FilesystemError(
-            f"cannot read the returned path {str(path)!r}: {exc.strerror or exc}",
+            f"cannot read the path {str(path)!r}: {exc.strerror or exc}",
             code="OUTPUT_PATH",
         ) from exc
     except pa.ArrowException as exc:
-        raise _invalid(f"the returned path {str(path)!r} is no valid {kind} file: {exc}") from exc
+        raise _invalid(f"the path {str(path)!r} is no valid {kind} file: {exc}") from exc
     raise TypeError(
-        f"returned the path {str(path)!r}: files of kind {kind!r} are not supported; "
+        f"{verb} the path {str(path)!r}: files of kind {kind!r} are not supported; "
         f"expected .parquet, .csv, .json or .jsonl"
     )
 
 
-def _from_json(path: Path) -> pa.Table:
+def _from_json(path: Path, verb: str) -> pa.Table:
     try:
         rows = json.loads(path.read_bytes())
     except ValueError as exc:
         raise _invalid(
-            f"the returned path {str(path)!r} is no JSON: {exc}; "
-            f"name a file with one object per line .jsonl"
+            f"the path {str(path)!r} is no JSON: {exc}; name a file with one object per line .jsonl"
         ) from exc
     if not isinstance(rows, list):
-        raise _invalid(f"the returned path {str(path)!r} must hold a JSON array of objects")
-    return _from_rows(rows, None)
+        raise _invalid(f"the path {str(path)!r} must hold a JSON array of objects")
+    return _from_rows(rows, None, verb)

@@ -6,20 +6,27 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from servo import errors
+from servo._introspect import InputParameter
 from servo.asset import Asset
 from servo.io.storage import DataRoot
 from servo.testing.contexts import RecordingReporter
 from servo.types.amounts import Amounts
 from servo.types.checks import CheckResult
 from servo.types.ids import MaterializationId, RunId, TaskId
+from servo.types.inputs import AssetOut
 from servo.types.partition_keys import PartitionKey
+from servo.types.partition_sets import validate_key
+from servo.types.partitions import PartitionStrategy, TenantDimension
 from servo.types.reasons import FailureReason
 from servo.types.records import Failure, Materialization
 from servo.types.sessions import AttemptSucceeded, InputPartition, Lease, TaskDispatch, TaskInput
+from servo.worker import tracebacks
 from servo.worker.execute import Environment, execute
+from servo.worker.failures import ReturnedError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,29 +66,45 @@ def materialize(
 ) -> Materialized:
     """Run one asset with its checks; the data is written, read back and removed again.
 
+    An ``async def`` asset works as well where an event loop is running already, such as in a
+    notebook: it then runs on a loop of another thread while the call waits.
+
     Args:
         asset: What ``@asset`` made.
-        partition: The partition to produce.
+        partition: The partition to produce. It is checked before the function is called, as the
+            control plane would, except that a period of an open-ended range need not be over yet.
         inputs: Data by parameter name: whatever a function may return. A parameter receives it
-            as its annotation says.
+            as its annotation says. ``[]`` is a table without rows and columns.
         config: What the function sees as ``ctx.config``.
         budget: What the function may spend, by unit; that of the asset when left out.
-        raise_on_error: Whether a failure is raised; otherwise it is in the answer.
+        raise_on_error: Whether a failure is raised; otherwise it is in the answer. What is no
+            failure of the function always goes through: ``KeyboardInterrupt``, ``SystemExit`` and
+            the outcomes of a test, such as ``pytest.skip()``.
 
     Raises:
-        InvalidArgumentError: ``inputs`` does not name exactly the asset's inputs.
+        TypeError: ``asset`` is not decorated.
+        InvalidArgumentError: ``partition`` is no partition of the asset, ``inputs`` does not name
+            exactly the asset's inputs, one of them is no data, or the function's result is none.
         BudgetExhaustedError: It spent more than it may.
         DataQualityError: A check of severity ``error`` or ``critical`` failed.
-        ServoError: The attempt failed in another way; the message and the notes say how.
+        Exception: Whatever the function raised, as it raised it.
     """
+    _refuse_undecorated(asset)
     given = dict(inputs or {})
     expected = {one.name for one in asset.inputs}
     if given.keys() != expected:
         raise errors.InvalidArgumentError(
             f"{asset.key} reads {sorted(expected)!r}; inputs= names {sorted(given)!r}"
         )
+    key = _partition(asset, partition)
     reporter = RecordingReporter()
-    key = partition if isinstance(partition, PartitionKey) else PartitionKey(partition or {})
+    raised: list[Exception] = []
+
+    def look(error: BaseException) -> None:
+        if not isinstance(error, Exception) or _is_outcome_of_test(error):
+            raise error
+        raised.append(error)
+
     with tempfile.TemporaryDirectory(prefix="servo-test-") as directory:
         root = DataRoot(Path(directory))
         dispatch = TaskDispatch(
@@ -89,18 +112,23 @@ def materialize(
             run_id=RunId.generate(),
             asset=asset.definition,
             partition_key=key,
-            inputs=tuple(_input(root, one.name, asset, given[one.name]) for one in asset.inputs),
+            inputs=tuple(_input(root, one, given[one.name]) for one in asset.inputs),
             config=config or {},
             budget=asset.definition.execution.budget if budget is None else budget,
         )
-        environment = Environment(data_root=root, find=lambda _: asset)
-        finished = execute(dispatch, environment, reporter)
+        environment = Environment(
+            data_root=root,
+            tenant_id=_tenant(asset.definition.partitioning, key),
+            workspace_id="test",
+            find=lambda _: asset,
+        )
+        finished = execute(dispatch, environment, reporter, on_error=look)
         outcome = finished.outcome
         materialization = outcome.materialization if isinstance(outcome, AttemptSucceeded) else None
         table = _read(root, materialization)
     failure = outcome if isinstance(outcome, Failure) else None
     if raise_on_error and failure is not None:
-        _raise(failure, reporter)
+        raise _with_notes(_to_raise(raised[0], failure), reporter)
     return Materialized(
         table=table,
         materialization=materialization,
@@ -111,24 +139,67 @@ def materialize(
     )
 
 
-def _input(root: DataRoot, name: str, asset: Asset[..., Any], data: object) -> TaskInput:
-    import pyarrow.parquet as pq
+def _refuse_undecorated(asset: object) -> None:
+    if not isinstance(asset, Asset):
+        name = getattr(asset, "__qualname__", None) or type(asset).__qualname__
+        raise TypeError(f"materialize() runs what @asset made, got {name!r}: decorate it first")
 
-    from servo.io.formats import to_table
 
-    key = next(one.key for one in asset.inputs if one.name == name)
-    path = f"inputs/{name}/data.parquet"
+def _partition(
+    asset: Asset[..., Any], partition: PartitionKey | Mapping[str, Any] | None
+) -> PartitionKey:
+    try:
+        key = partition if isinstance(partition, PartitionKey) else PartitionKey(partition or {})
+        validate_key(asset.definition.partitioning, key)
+    except (TypeError, ValueError) as exc:
+        raise errors.InvalidArgumentError(
+            f"asset {str(asset.key)!r}: {exc}", code="INVALID_PARTITION"
+        ) from exc
+    return key
+
+
+def _tenant(partitioning: PartitionStrategy, key: PartitionKey) -> str:
+    for dimension in partitioning.dimensions:
+        if isinstance(dimension, TenantDimension):
+            return str(key.dimensions[dimension.name])
+    return "test"
+
+
+def _input(root: DataRoot, wanted: InputParameter, data: object) -> TaskInput:
+    path = f"inputs/{wanted.name}/data.parquet"
     if data is not None:
         target = root.resolve(path)
         target.parent.mkdir(parents=True)
-        pq.write_table(to_table(data), target)
+        _write(target, wanted.name, data)
     partition = InputPartition(
         partition_key=PartitionKey(),
         materialization_id=MaterializationId.generate(),
         has_data=data is not None,
         path=path,
     )
-    return TaskInput(parameter_name=name, upstream_key=key, partitions=(partition,))
+    return TaskInput(parameter_name=wanted.name, upstream_key=wanted.key, partitions=(partition,))
+
+
+def _write(target: Path, name: str, data: object) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from servo.io.formats import to_table
+
+    output = data if isinstance(data, AssetOut) else AssetOut(data)
+    try:
+        if isinstance(data, list | tuple) and not data:
+            table = pa.table({})
+        else:
+            table = to_table(output.data, schema=output.schema, verb="is")
+        pq.write_table(table, target)
+    except (TypeError, errors.InvalidArgumentError, pa.ArrowException) as exc:
+        raise errors.InvalidArgumentError(
+            f"inputs[{name!r}] cannot be used: it {exc}"
+            if isinstance(exc, TypeError)
+            else f"inputs[{name!r}] cannot be used: {exc}",
+            code="INVALID_INPUT",
+        ) from None  # the message is complete; the frames are Servo's own
 
 
 def _read(root: DataRoot, found: Materialization | None) -> pa.Table | None:
@@ -140,11 +211,43 @@ def _read(root: DataRoot, found: Materialization | None) -> pa.Table | None:
     return pq.read_table(root.resolve(found.path)).replace_schema_metadata(None)
 
 
-def _raise(failure: Failure, reporter: RecordingReporter) -> None:
-    details = "\n".join(text for _, text in reporter.notes)
-    message = f"{failure.message}\n{details}" if details else failure.message
-    if failure.reason == FailureReason.CHECK:
-        raise errors.DataQualityError(message)
-    if failure.reason == FailureReason.BUDGET:
-        raise errors.BudgetExhaustedError(message)
-    raise errors.ServoError(message, code=failure.reason.upper() or "FAILED")
+def _is_outcome_of_test(error: Exception) -> bool:
+    # pytest.exit() and unittest's skip are Exceptions, and so is leaving a debugger; none of
+    # them is looked up by importing its library.
+    kind = type(error)
+    return kind.__module__ in ("_pytest.outcomes", "bdb") or (
+        (kind.__module__, kind.__qualname__) == ("unittest.case", "SkipTest")
+    )
+
+
+def _to_raise(raised: Exception, failure: Failure) -> Exception:
+    if isinstance(raised, ReturnedError):
+        return errors.ServoError(failure.message, code="RETURNED_ERR")
+    if failure.reason == FailureReason.BUDGET and not isinstance(
+        raised, errors.BudgetExhaustedError
+    ):
+        # The function made another error of it.
+        exhausted = errors.BudgetExhaustedError(failure.message)
+        exhausted.__cause__ = raised
+        return exhausted
+    raised.__traceback__ = _below_servo(raised.__traceback__)
+    return raised
+
+
+def _below_servo(traceback: TracebackType | None) -> TracebackType | None:
+    """Drop the frames between the test and the user's code; all stay where there is no such."""
+    current = traceback
+    while current is not None:
+        if not current.tb_frame.f_code.co_filename.startswith(tracebacks.SERVO):
+            return current
+        current = current.tb_next
+    return traceback
+
+
+def _with_notes(error: Exception, reporter: RecordingReporter) -> Exception:
+    """Add to an error of Servo's what the attempt noted, such as every check that failed."""
+    if isinstance(error, errors.ServoError):
+        for level, text in reporter.notes:
+            if level != "INFO" and text not in str(error):
+                error.add_note(text)
+    return error

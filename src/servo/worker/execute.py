@@ -80,7 +80,11 @@ class Environment:
 
 
 def execute(
-    dispatch: TaskDispatch, environment: Environment, reporter: AttemptReporter
+    dispatch: TaskDispatch,
+    environment: Environment,
+    reporter: AttemptReporter,
+    *,
+    on_error: Callable[[BaseException], None] | None = None,
 ) -> AttemptFinished:
     """Execute one attempt.
 
@@ -88,6 +92,8 @@ def execute(
         dispatch: What to do.
         environment: What all attempts share.
         reporter: Takes progress, metrics and log lines, and knows about cancellation.
+        on_error: Sees what ended user code, before it is made a failure; what it raises ends the
+            call instead.
 
     Returns:
         The result; nothing is raised, whatever user code does.
@@ -100,6 +106,8 @@ def execute(
         if os.getpid() != process:
             # User code forked and its child came back here; only the parent may report.
             os._exit(1)
+        if on_error is not None:
+            on_error(exc)
         outcome = attempt.ended(exc)
     if os.getpid() != process:
         os._exit(0)

@@ -6,9 +6,11 @@ import traceback
 from pathlib import Path
 from typing import Final
 
-__all__ = ["format_error", "one_line", "printable"]
+__all__ = ["SERVO", "format_error", "one_line", "printable"]
 
-_SERVO: Final = f"{Path(__file__).resolve().parents[1]}/"
+SERVO: Final = f"{Path(__file__).resolve().parents[1]}/"
+"""How the files of Servo's own frames begin."""
+
 _MAX_LINE: Final = 500
 
 
@@ -45,7 +47,7 @@ def _hide(printed: traceback.TracebackException) -> None:
             continue
         seen.add(id(current))
         current.stack[:] = [
-            frame for frame in current.stack if not frame.filename.startswith(_SERVO)
+            frame for frame in current.stack if not frame.filename.startswith(SERVO)
         ]
         others = (current.__cause__, current.__context__, *(current.exceptions or ()))
         waiting += [other for other in others if other is not None]

@@ -81,7 +81,7 @@ def test_a_damaged_file_is_invalid_output(tmp_path: Path, name: str, content: by
     [
         (42, "returned int; expected a pyarrow Table"),
         ("out.parquet", r"wrap a file name in pathlib\.Path"),
-        ((row for row in ROWS), r"return list\(\.\.\.\)"),
+        ((row for row in ROWS), r"use list\(\.\.\.\)"),
         ({"id": [1]}, "returned dict"),
         ([1, 2], "a list of int"),
     ],
