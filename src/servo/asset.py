@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeAlias, TypeVar, overload
+from functools import cached_property, lru_cache, update_wrapper
+from types import FunctionType
+from typing import Any, Final, Generic, NamedTuple, ParamSpec, TypeAlias, TypeVar, overload
 
 from servo._introspect import (
     InputParameter,
@@ -159,12 +161,62 @@ class Asset(Generic[P, R]):
             metadata=given.metadata,
         )
 
-    def __reduce__(self) -> str:
-        # Pickled by reference, as functions are.
-        return self.__qualname__
+    @cached_property
+    def _by_value(self) -> Callable[P, R]:
+        """The function under a name of its own, as the asset has taken the function's."""
+        function = self.function
+        if type(function) is not FunctionType:
+            return function
+        twin = FunctionType(
+            function.__code__,
+            function.__globals__,
+            function.__name__,
+            function.__defaults__,
+            function.__closure__,
+        )
+        twin.__kwdefaults__ = function.__kwdefaults__
+        twin.__module__ = function.__module__
+        update_wrapper(twin, function)
+        vars(twin).clear()
+        vars(twin).update(vars(function))
+        twin.__qualname__ = f"{self.__qualname__}.{_TWIN}"
+        return twin
+
+    def __reduce__(self) -> str | tuple[Callable[..., object], tuple[object, ...]]:
+        # By reference, as functions are, where the other process can import it. Otherwise by
+        # parts: cloudpickle takes functions of __main__ and local ones by value, and pickle finds
+        # the twin of a script's asset by its name.
+        is_found = _named(self.__module__, self.__qualname__) is self
+        if is_found and self.__module__ != "__main__":
+            return self.__qualname__
+        function = self._by_value if is_found else self.function
+        return _restore, (function, self.key, self._declaration)
 
     def __repr__(self) -> str:
         return f"<Asset {str(self.key)!r} from {self.__module__}.{self.__qualname__}>"
+
+
+_TWIN: Final = "_by_value"
+
+
+def _restore(
+    function: Callable[..., Any], key: AssetKey, declaration: _Declaration
+) -> Asset[..., Any]:
+    """Make an asset of its parts, or find it where this process has it."""
+    name, _, last = function.__qualname__.rpartition(".")
+    if last == _TWIN:
+        found = _named(function.__module__, name)
+        if isinstance(found, Asset) and found._by_value is function:
+            return found
+        function.__qualname__ = name
+    return Asset(function, key, declaration)
+
+
+def _named(module: str, qualname: str) -> object:
+    found: object = sys.modules.get(module)
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return found
 
 
 @overload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -174,6 +175,21 @@ class AssetOut(Generic[D_co]):
         if self.row_count is not None:
             check_int(self.row_count, "row_count", minimum=0)
         set_field(self, "metadata", text_map(self.metadata, "metadata"))
+
+
+def _reduce(kind: Any) -> str | tuple[Any, ...]:
+    if getattr(kind, "key", None) is None:
+        return "AssetIn"
+    return _subscript, (kind.key, kind.as_type)
+
+
+def _subscript(key: AssetKey, as_type: type | None) -> Any:
+    subscripted: Any = AssetIn
+    return subscripted[key if as_type is None else (key, as_type)]
+
+
+# A class is pickled by its name, which is none that could be looked up.
+copyreg.pickle(_AssetInType, _reduce)
 
 
 def is_asset_in_type(annotation: object) -> TypeGuard[type[AssetIn[Any]]]:
