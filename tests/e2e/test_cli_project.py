@@ -104,6 +104,98 @@ def test_a_renamed_asset_keeps_its_id(project: ServoProject) -> None:
     assert project.ids() == {"raw.sales": old}
 
 
+def _history(project: ServoProject) -> list[tuple[str, int]]:
+    listed = project.ok("asset", "list", "--json").json["assets"]
+    return [
+        (item["definition"]["key"]["name"], int(item.get("materializedPartitions", 0)))
+        for item in listed
+    ]
+
+
+def test_an_asset_goes_on_under_its_old_name_until_the_function_is_renamed(
+    project: ServoProject,
+) -> None:
+    project.write("assets/a.py", ONE)
+    project.ok("run", "*")
+    kept = project.ids()["raw.orders"]
+    project.ok("asset", "rename", "raw.orders", "raw.sales")
+    project.ok("run", "*")
+    project.ok("validate")
+    assert _history(project) == [("orders", 1)]
+    project.write("assets/a.py", ONE.replace("def orders", "def sales"))
+    assert _history(project) == [("sales", 1)]
+    project.ok("run", "*")
+    assert project.ids() == {"raw.sales": kept}
+    assert _history(project) == [("sales", 1)]
+
+
+def test_an_asset_that_was_deployed_under_its_new_name_first_gets_its_history_back(
+    project: ServoProject,
+) -> None:
+    project.write("assets/a.py", ONE)
+    project.ok("run", "*")
+    kept = project.ids()["raw.orders"]
+    project.write("assets/a.py", ONE.replace("def orders", "def sales"))
+    project.ok("deploy", "--no-verify")
+    assert _history(project) == [("sales", 0)]
+    project.ok("asset", "rename", "raw.orders", "raw.sales")
+    project.ok("deploy", "--no-verify")
+    assert project.ids() == {"raw.sales": kept}
+    assert _history(project) == [("sales", 1)]
+
+
+def test_a_rename_onto_an_asset_with_a_history_says_what_to_do(project: ServoProject) -> None:
+    project.write("assets/a.py", ONE)
+    project.ok("run", "*")
+    kept = project.ids()["raw.orders"]
+    project.write("assets/a.py", ONE.replace("def orders", "def sales"))
+    project.ok("run", "*")
+    before = project.ids()
+    done = project.run("asset", "rename", "raw.orders", "raw.sales")
+    assert done.code == 2, done
+    assert "servo asset rename --replace raw.orders raw.sales" in done.err
+    assert project.ids() == before
+    project.ok("asset", "rename", "--replace", "raw.orders", "raw.sales")
+    project.ok("run", "*")
+    assert project.ids() == {"raw.sales": kept}
+
+
+def test_a_lockfile_that_gives_one_id_twice_is_repaired_by_the_command_that_the_error_names(
+    project: ServoProject,
+) -> None:
+    project.write("assets/a.py", ONE)
+    project.ok("run", "*")
+    kept = project.ids()["raw.orders"]
+    ruined = json.dumps({"assetIds": {"raw.orders": kept, "raw.sales": kept}, "version": "1.0"})
+    project.write(".servo/state.json", ruined)
+    done = project.run("validate")
+    assert done.code == 78, done
+    assert "servo asset repair" in done.err
+    plan = project.ok("asset", "repair", "--dry-run", "--json").json
+    assert plan["dryRun"]
+    assert [(one["assetId"], one["kept"], one["removed"]) for one in plan["repairs"]] == [
+        (kept, "raw.orders", ["raw.sales"])
+    ]
+    assert (project.root / ".servo" / "state.json").read_text() == ruined
+    assert "raw.orders keeps" in project.ok("asset", "repair").out
+    assert project.ids() == {"raw.orders": kept}
+    assert "Nothing to repair" in project.ok("asset", "repair").out
+    assert _history(project) == [("orders", 1)]
+
+
+def test_a_repair_that_cannot_be_decided_asks_which_key_keeps_the_id(
+    project: ServoProject,
+) -> None:
+    project.write("assets/a.py", ONE)
+    doubled = {"raw.gone": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "raw.lost": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}
+    project.write(".servo/state.json", json.dumps({"assetIds": doubled, "version": "1.0"}))
+    assert "--keep raw.lost" in project.run("asset", "repair").err
+    # Of a module that cannot be imported nothing is known.
+    project.write("assets/a.py", "raise RuntimeError")
+    project.ok("asset", "repair", "--keep", "raw.gone")
+    assert set(project.ids()) == {"raw.gone"}
+
+
 def test_a_workspace_of_its_own_has_its_own_deployment(project: ServoProject) -> None:
     project.write("assets/a.py", ONE)
     project.ok("deploy", "--no-verify", "--workspace", "staging")

@@ -415,6 +415,51 @@ async def test_a_known_key_keeps_its_id_and_a_renamed_asset_its_history(path: Pa
         assert [change.kind for change in diff.changes] == [AssetChangeKind.RENAMED]
 
 
+@sync
+async def test_an_asset_that_says_late_what_it_was_takes_over_its_history(path: Path) -> None:
+    old, new = AssetKey("raw", "old"), AssetKey("raw", "new")
+    first, second = AssetId.generate(), AssetId.generate()
+    async with plane(path) as (_, caller), at_work(ScriptedWorker(caller)):
+        await caller.deploy([asset("raw.old", id=first)])
+        created = await caller.create_run("*")
+        await caller.watch(created.run.run_id)
+        await caller.deploy([asset("raw.new", id=second)])
+        answer = await caller.deploy([asset("raw.new", id=second, renamed_from=old)])
+        assert answer.asset_ids == {"raw.new": first}
+        listed = await caller.call(rpc.LIST_ASSETS, ListAssetsRequest())
+        assert [item.definition.id for item in listed.assets] == [first]
+        assert [item.materialized_partitions for item in listed.assets] == [1]
+        made = await caller.call(rpc.LIST_MATERIALIZATIONS, ListMaterializationsRequest(key=new))
+        assert [m.run_id for m in made.materializations] == [created.run.run_id]
+
+
+@sync
+async def test_of_two_histories_none_is_given_up_silently(path: Path) -> None:
+    old = AssetKey("raw", "old")
+    first, second = AssetId.generate(), AssetId.generate()
+    async with plane(path) as (_, caller), at_work(ScriptedWorker(caller)):
+        for key, asset_id in (("raw.old", first), ("raw.new", second)):
+            await caller.deploy([asset(key, id=asset_id)])
+            await caller.watch((await caller.create_run("*")).run.run_id)
+        with pytest.raises(errors.ConflictError, match=r"servo asset rename --replace raw\.old"):
+            await caller.deploy([asset("raw.new", id=second, renamed_from=old)])
+        # What the lockfile says after that command.
+        answer = await caller.deploy([asset("raw.new", id=first, renamed_from=old)])
+        assert answer.asset_ids == {}
+
+
+@sync
+async def test_an_asset_without_a_history_keeps_that_of_the_name_it_has_now(path: Path) -> None:
+    old = AssetKey("raw", "old")
+    second = AssetId.generate()
+    async with plane(path) as (_, caller), at_work(ScriptedWorker(caller)):
+        await caller.deploy([asset("raw.old", id=AssetId.generate())])
+        await caller.deploy([asset("raw.new", id=second)])
+        await caller.watch((await caller.create_run("*")).run.run_id)
+        answer = await caller.deploy([asset("raw.new", id=second, renamed_from=old)])
+        assert answer.asset_ids == {}
+
+
 @pytest.mark.slow
 @sync
 async def test_a_manifest_of_25_000_assets_is_deployed_in_messages_of_stock_size(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from servo.types.requests import AssetSummary, GetAssetResponse, ListAssetsRespo
 if TYPE_CHECKING:
     from servo.types.assets import AssetDefinition
     from servo.types.dependencies import AssetDependency
+    from servo.types.ids import AssetId
     from servo.types.records import Materialization
 
 
@@ -86,21 +88,110 @@ def show(session: Session, key: str, as_json: bool) -> None:
 @asset.command()
 @click.argument("old", shell_complete=_complete.asset_keys)
 @click.argument("new")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Also where NEW has a history of its own: that one is set aside, OLD's is kept.",
+)
 @pass_session
-def rename(session: Session, old: str, new: str) -> None:
+def rename(session: Session, old: str, new: str, replace: bool) -> None:
     """Let the asset NEW be the one that was called OLD: its id and its history are kept.
 
-    Writes the lockfile; the function is renamed by hand, before or after. The other way to say
-    the same is @asset(renamed_from="OLD").
+    Writes the lockfile; the function is renamed by hand, before or after, and runs go on under
+    the name that it has. Where NEW was deployed already, as a new asset without a history, it
+    takes over OLD's. The other way to say the same is @asset(renamed_from="OLD").
     """
     from servo.manifest import Lockfile
 
     source, target = parse_key(old), parse_key(new)
     lockfile = Lockfile.load(session.project.lockfile_path)
-    asset_id = lockfile.rename(source, target)
+    ids = lockfile.asset_ids
+    if {str(source), str(target)} <= ids.keys() and source != target and not replace:
+        _require_no_history(session, source, target)
+        replace = True
+    asset_id = lockfile.rename(source, target, replace=replace)
     lockfile.save()
+    if lockfile.asset_ids.get(str(target)) != asset_id:
+        raise errors.ConflictError(
+            f"another command has changed the lockfile meanwhile, so {str(source)!r} was not "
+            f"renamed; try again",
+            code="LOCKFILE_CHANGED",
+        )
     click.echo(f"{target} has the id of {source} now: {asset_id}.")
     click.echo("Rename the function if you have not, and deploy.")
+
+
+@asset.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="KEY",
+    help="The asset that keeps the id, where the code and the control plane do not tell.",
+)
+@_output.json_option
+@pass_session
+def repair(session: Session, dry_run: bool, keep: tuple[str, ...], as_json: bool) -> None:
+    """Repair a lockfile that gives one id to several assets, as older versions could leave it.
+
+    The asset that the code has keeps the id and the history; where it has several, or none, the
+    one that the control plane knows by that id. The others get ids of their own with the next
+    deploy. Every other fault of a lockfile is for version control to mend.
+    """
+    import dataclasses
+    import json
+
+    from servo.cli import _lockfile_repair
+    from servo.manifest import Lockfile
+
+    path = session.project.lockfile_path
+    repairs = _lockfile_repair.plan(session, [str(parse_key(key)) for key in keep])
+    if repairs and not dry_run:
+        Lockfile.repair(path, {one.asset_id: one.kept for one in repairs})
+    if as_json:
+        found = [dataclasses.asdict(one) for one in repairs]
+        document = {
+            "dryRun": dry_run,
+            "lockfile": str(path),
+            "repairs": [
+                {"assetId": one["asset_id"], **{k: v for k, v in one.items() if k != "asset_id"}}
+                for one in found
+            ],
+        }
+        click.echo(json.dumps(document, sort_keys=True, separators=(",", ":")))
+        return
+    for one in repairs:
+        click.echo(f"{one.kept} keeps {one.asset_id}: {one.reason}.")
+        click.echo(f"Without an id: {', '.join(one.removed)}.")
+    if not repairs:
+        click.echo("Nothing to repair: every id belongs to one asset.")
+    elif dry_run:
+        click.echo("Nothing was written.")
+    else:
+        click.echo("Repaired. Deploy, and commit the lockfile.")
+
+
+def _require_no_history(session: Session, source: AssetKey, target: AssetKey) -> None:
+    """Check that nothing was made under a key that is to give up its id.
+
+    Raises:
+        ConflictError: Something was; the message says what can be done.
+    """
+    made = 0
+    if session.has_store:
+        # Where nothing is deployed under that key, nothing can be lost.
+        with session.connect() as connection, contextlib.suppress(errors.NotFoundError):
+            made = connection.client.assets.get(target).asset.materialized_partitions
+    if made:
+        raise errors.ConflictError(
+            f"{str(target)!r} has a history of its own by now "
+            f"({_output.count(made, 'materialised partition')}), and an asset has one. To keep the "
+            f"history of {str(source)!r} and set the other aside: servo asset rename --replace "
+            f"{source} {target}, then run {target} again where {source} was not run. To keep that "
+            f"of {str(target)!r}, do nothing",
+            code="RENAME_TWO_HISTORIES",
+            context={"old": str(source), "new": str(target)},
+        )
 
 
 def parse_key(text: str) -> AssetKey:
@@ -118,17 +209,21 @@ def parse_key(text: str) -> AssetKey:
 def _summaries(session: Session, selection: Sequence[str]) -> Iterator[AssetSummary]:
     from servo.manifest import build_project
 
-    deployed: dict[AssetKey, AssetSummary] = {}
+    deployed: dict[AssetKey | AssetId, AssetSummary] = {}
     if session.has_store:
         with session.connect() as connection:
             if not connection.is_embedded:
                 yield from connection.client.assets.list(selection)
                 return
-            deployed = {item.definition.key: item for item in connection.client.assets.list()}
+            for item in connection.client.assets.list():
+                deployed[item.definition.key] = item
+                if item.definition.id is not None:
+                    deployed[item.definition.id] = item
     manifest = build_project(session.project, frozen=False, write_lockfile=False)
     chosen = _partitions.selected(selection, manifest.assets) if selection else manifest.assets
     for definition in chosen:
-        known = deployed.get(definition.key)
+        # By its id first: it may have been renamed since.
+        known = deployed.get(definition.id or definition.key) or deployed.get(definition.key)
         yield AssetSummary(
             definition=definition,
             latest_materialization=known.latest_materialization if known else None,

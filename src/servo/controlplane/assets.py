@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from servo import errors
 from servo.controlplane.caller import Caller, page_number
@@ -10,6 +11,7 @@ from servo.controlplane.catalog import Catalog
 from servo.controlplane.mapping import Scope
 from servo.controlplane.plane import Plane
 from servo.controlplane.workspace import Workspace
+from servo.types.ids import AssetId
 from servo.types.keys import AssetKey
 from servo.types.requests import (
     AssetSummary,
@@ -80,6 +82,9 @@ class Assets:
             declared: int | None = scope.declared(definition).size
         except errors.InvalidArgumentError:
             declared = None  # open at the start: nobody can count the partitions
+        if definition.id != asset_id:
+            # The manifest may come from a lockfile that did not have the workspace's id yet.
+            definition = replace(definition, id=AssetId(asset_id))
         return AssetSummary(
             definition=definition,
             latest_materialization=newest[0][1] if newest else None,

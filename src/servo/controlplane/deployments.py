@@ -95,7 +95,7 @@ class Deployments:
 
     async def _activate_known(self, workspace: Workspace, known: Deployment) -> DeployResponse:
         catalog = await self.plane.catalog(workspace, known.deployment_id)
-        moved = _assign_ids(catalog.assets.values(), workspace.asset_ids)
+        moved = await _new_ids(workspace, list(catalog.assets.values()))
         if moved or known.deployment_id != workspace.current_deployment_id:
             await self._activate(workspace, NewDeployment(known, None, moved), catalog)
         return DeployResponse(
@@ -118,7 +118,7 @@ class Deployments:
             chunk_digests=request.chunk_digests,
         )
         catalog = Catalog(deployment.deployment_id, assets, workspace.asset_ids)
-        moved = _assign_ids(assets, workspace.asset_ids)
+        moved = await _new_ids(workspace, assets)
         await self._activate(workspace, NewDeployment(deployment, header, moved), catalog)
         return DeployResponse(
             deployment=replace(deployment, current=True),
@@ -259,6 +259,40 @@ def _check_digests(digests: Sequence[bytes]) -> None:
             raise errors.InvalidArgumentError(
                 f"a chunk digest has {_DIGEST_BYTES} bytes, got {len(digest)}: {digest.hex()!r}"
             )
+
+
+async def _new_ids(workspace: Workspace, assets: Sequence[AssetDefinition]) -> dict[str, str]:
+    """Return the ids that a deploy adds or moves to another key.
+
+    Raises:
+        servo.errors.ConflictError: An asset says that it was renamed, and both it and what it was
+            before have a history.
+    """
+    known, store = workspace.asset_ids, workspace.store
+    moved = _assign_ids(assets, known)
+    present, taken = {str(asset.key) for asset in assets}, set(known.values())
+    for asset in assets:
+        key, old = str(asset.key), str(asset.renamed_from or "")
+        if old not in known or old in present or moved.get(key) in taken:
+            continue
+        # It was deployed under its new name before it said that it is the old one.
+        before, now = known[old], moved.get(key) or known[key]
+        if before == now or not await store.count_current_materializations(
+            workspace.number, before
+        ):
+            continue
+        made = await store.count_current_materializations(workspace.number, now)
+        if made:
+            raise errors.ConflictError(
+                f"{key!r} has renamed_from={old!r}, and both have a history by now: {made} "
+                f"partitions were materialised under the new name. To keep the history of {old!r} "
+                f"and set the other aside: servo asset rename --replace {old} {key}. To keep that "
+                f"of {key!r}, remove renamed_from",
+                code="RENAME_TWO_HISTORIES",
+                context={"old": old, "new": key},
+            )
+        moved[key] = before
+    return moved
 
 
 def _assign_ids(assets: Iterable[AssetDefinition], known: dict[str, str]) -> dict[str, str]:

@@ -108,18 +108,26 @@ def resolve_ids(
 
     Raises:
         LockfileError: The lockfile is frozen and lacks ids, and ``mint`` is set.
+        DefinitionError: An asset was renamed, and its former key is still there as well.
     """
-    known = lockfile.asset_ids
     present = {str(one.key) for one in definitions}
     for one in definitions:
-        old = str(one.renamed_from) if one.renamed_from is not None else ""
-        if old in known and old not in present and str(one.key) not in known:
+        said = str(one.renamed_from) if one.renamed_from is not None else ""
+        known = lockfile.asset_ids
+        old = said if said in known else lockfile.renamed_to(said)
+        if (
+            old is not None
+            and old in known
+            and not {old, said} & present
+            and str(one.key) not in known
+        ):
             lockfile.rename(old, one.key)
+    found = lockfile.resolve(present)
     if mint:
         if lockfile.frozen:
             lockfile.require(present)
-        return {str(one.key): lockfile.get_or_create(one.key)[0] for one in definitions}
-    return {key: known[key] for key in present if key in known}
+        found |= {key: lockfile.get_or_create(key)[0] for key in sorted(present - found.keys())}
+    return found
 
 
 T = TypeVar("T", AssetDefinition, CodeLocation)

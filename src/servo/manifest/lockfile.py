@@ -7,7 +7,8 @@ never replaced when it cannot be read (`servo.manifest._lockfile_text`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import methodcaller
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -15,7 +16,8 @@ from typing import Self
 from servo import errors
 from servo.manifest import atomic
 from servo.manifest._file_lock import exclusive
-from servo.manifest._lockfile_text import parse_lockfile, print_lockfile
+from servo.manifest._lockfile_entries import Entries
+from servo.manifest._lockfile_text import parse_doubled, parse_lockfile, print_lockfile
 from servo.types import AssetId, AssetKey
 
 __all__ = ["Lockfile"]
@@ -39,11 +41,10 @@ class Lockfile:
     ) -> None:
         self.path = path
         self.frozen = frozen
-        self._ids = {key: AssetId(text) for key, text in (asset_ids or {}).items()}
-        # What this process decided and the file may not know yet; `save` merges by these.
-        self._minted: set[str] = set()
-        self._from_server: set[str] = set()
-        self._renamed: dict[str, str] = {}
+        self._base = Entries({key: AssetId(text) for key, text in (asset_ids or {}).items()})
+        self._entries = self._base.copy()
+        # What this process decided and the file may not know yet; `save` does it again there.
+        self._changes: list[Callable[[Entries], object]] = []
 
     @classmethod
     def load(cls, path: str | Path, *, frozen: bool = False) -> Self:
@@ -54,21 +55,65 @@ class Lockfile:
                 message names file and line and says what to do.
         """
         path = Path(path)
-        return cls(_read(path), path=path, frozen=frozen)
+        found = cls(path=path, frozen=frozen)
+        found._base = _read(path) or Entries()
+        found._entries = found._base.copy()
+        return found
 
     @property
     def asset_ids(self) -> Mapping[str, AssetId]:
-        """Dotted key to id; a read-only view."""
-        return MappingProxyType(self._ids)
+        """Dotted key to id; a read-only view. An asset that was renamed has its new key."""
+        return MappingProxyType(self._entries.ids)
+
+    @property
+    def former_keys(self) -> Mapping[str, tuple[str, ...]]:
+        """Assets that were renamed and whose functions may not be yet: key to former keys."""
+        return MappingProxyType(self._entries.former)
 
     @property
     def changed(self) -> bool:
         """Whether `save` has something to write."""
-        return bool(self._minted or self._from_server or self._renamed)
+        return bool(self._changes)
+
+    def renamed_to(self, key: AssetKey | str) -> str | None:
+        """Return the new key of an asset that was renamed here and whose function may not be."""
+        return self._entries.renamed_to(str(key))
+
+    def _change(self, change: Callable[[Entries], object]) -> None:
+        change(self._entries)
+        self._changes.append(change)
+
+    def resolve(self, keys: Iterable[AssetKey | str]) -> dict[str, AssetId]:
+        """Return the ids of those assets that have one, by the keys that the code has.
+
+        An asset that was renamed here is found by its former key for as long as the code does not
+        have the new one.
+
+        Args:
+            keys: All the keys that the code has.
+
+        Raises:
+            DefinitionError: An asset was renamed, and the code has both its new and its former
+                key.
+        """
+        present = {str(key) for key in keys}
+        found = self._entries.resolve(present)
+        if self._entries.former:
+            for key in sorted(present - found.keys()):
+                if (new := self._entries.renamed_to(key)) is not None:
+                    raise errors.DefinitionError(
+                        f"{key!r} was renamed to {new!r}, but {key!r} still exists beside it; "
+                        f"remove one of the two functions. If {key!r} is to keep the history, take "
+                        f"the rename back: servo asset rename {new} {key}",
+                        code="RENAMED_ASSET_EXISTS",
+                        context={"old": key, "new": new},
+                    )
+        return found
 
     def missing(self, keys: Iterable[AssetKey | str]) -> list[str]:
         """Return the dotted keys that have no id, sorted."""
-        return sorted({str(key) for key in keys}.difference(self._ids))
+        present = {str(key) for key in keys}
+        return sorted(present.difference(self._entries.resolve(present)))
 
     def get_or_create(self, key: AssetKey | str) -> tuple[AssetId, bool]:
         """Return the id of a key, and whether it was minted by this call.
@@ -78,14 +123,13 @@ class Lockfile:
             LockfileError: There is no id and the lockfile is frozen.
         """
         text = str(key)
-        if (known := self._ids.get(text)) is not None:
+        if (known := self._entries.ids.get(self._entries.renamed_to(text) or text)) is not None:
             return known, False
         text = str(AssetKey.parse(text))
         if self.frozen:
             self.require([text])
         minted = AssetId.generate()
-        self._ids[text] = minted
-        self._minted.add(text)
+        self._change(methodcaller("mint", text, minted))
         return minted, True
 
     def require(self, keys: Iterable[AssetKey | str]) -> None:
@@ -104,8 +148,15 @@ class Lockfile:
                 context={"keys": ",".join(missing)},
             )
 
-    def rename(self, old: AssetKey | str, new: AssetKey | str) -> AssetId:
+    def rename(self, old: AssetKey | str, new: AssetKey | str, *, replace: bool = False) -> AssetId:
         """Give the id of one key to another key.
+
+        Until the code has the new key, `resolve` finds the asset by the old one as well.
+
+        Args:
+            old: The key that the asset has here.
+            new: The key that it gets.
+            replace: Whether ``new`` may have an id, which is given up.
 
         Raises:
             ValueError: ``new`` is no asset key.
@@ -113,26 +164,44 @@ class Lockfile:
             ConflictError: ``new`` has one already.
         """
         source, target = str(old), str(AssetKey.parse(str(new)))
-        if source not in self._ids:
+        ids = self._entries.ids
+        if source not in ids:
+            # Renamed before, and perhaps to a name that was a slip.
+            source = self._entries.renamed_to(source) or source
+        if source not in ids:
             raise errors.NotFoundError(
                 f"{source!r} has no id in the lockfile, so there is nothing to keep; "
                 f"rename the function and deploy"
             )
-        if target in self._ids:
+        if source == target:
+            return ids[source]
+        if target in ids and not replace:
             raise errors.ConflictError(
-                f"{target!r} has an id of its own ({self._ids[target]}); renaming {source!r} to "
-                f"it would lose one of the two histories; remove one entry first"
+                f"{target!r} has an id of its own ({ids[target]}); renaming {source!r} to "
+                f"it would lose one of the two histories",
+                code="RENAME_TARGET_EXISTS",
+                context={"old_id": ids[source], "new_id": ids[target]},
             )
-        self._ids[target] = self._ids.pop(source)
-        self._renamed[source] = target
-        for marks in (self._minted, self._from_server):
-            if source in marks:
-                marks.discard(source)
-                marks.add(target)
-        return self._ids[target]
+        self._change(methodcaller("rename", source, target, replace=replace))
+        return self._entries.ids[target]
+
+    def settle(self, keys: Iterable[AssetKey | str]) -> None:
+        """Note which renames the code shows: it has the new key, and not the former ones.
+
+        Args:
+            keys: All the keys that the code has.
+        """
+        present = {str(key) for key in keys}
+        for key, names in list(self._entries.former.items()):
+            gone = [name for name in names if name not in present]
+            if key in present and gone:
+                self._change(methodcaller("settle", key, gone))
 
     def update_from_server(self, asset_ids: Mapping[str, str]) -> bool:
         """Take over the ids that the server knows; they win over the local ones.
+
+        An id has one key: where the lockfile has it under another one, that entry goes. An asset
+        that was renamed here keeps its new key while the server knows it by the old one.
 
         Args:
             asset_ids: Dotted key to id, as a deploy answers.
@@ -144,18 +213,21 @@ class Lockfile:
             ValueError: A key or an id is malformed; nothing is taken over then.
         """
         answers = {str(AssetKey.parse(key)): AssetId(text) for key, text in asset_ids.items()}
-        changed = {key: one for key, one in answers.items() if self._ids.get(key) != one}
-        self._ids.update(changed)
-        self._from_server.update(changed)
-        self._minted.difference_update(answers)
-        return bool(changed)
+        changed = False
+        for key, asset_id in answers.items():
+            assign = methodcaller("assign", key, asset_id)
+            if assign(self._entries):
+                self._changes.append(assign)
+                changed = True
+        return changed
 
     def save(self, path: str | Path | None = None) -> None:
         """Write what changed, merged with what other processes wrote meanwhile.
 
-        Ids that the server gave win over the file, the file wins over ids minted here: after
-        `save` the lockfile holds the merged ids. A file that says the same already is not
-        touched, neither its bytes nor its time.
+        What this process decided is done again on what the file says then: ids that the server
+        gave win over it, and it wins over ids that were minted here. After `save` the lockfile
+        holds the merged ids. A file that says the same already is not touched, neither its bytes
+        nor its time.
 
         Args:
             path: Where to; by default where it was loaded from.
@@ -172,42 +244,88 @@ class Lockfile:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with exclusive(target.with_name(target.name + ".lock")):
-                merged = self._merge(_read(target))
-                text = print_lockfile(merged)
+                # A file that has been deleted since loses nobody's ids.
+                merged = _read(target) or self._base.copy()
+                if target != self.path:
+                    for key, asset_id in self._base.ids.items():
+                        merged.mint(key, asset_id)
+                for change in self._changes:
+                    change(merged)
+                text = print_lockfile(merged.ids, merged.former)
                 if not target.exists() or target.read_bytes() != text.encode():
                     atomic.write(target, text.encode())
         except OSError as error:
-            raise errors.FilesystemError(
-                f"the lockfile {str(target)!r} cannot be written: {error.strerror or error}; "
-                f"the ids in it are unchanged"
-            ) from error
-        self._ids = merged
-        self._minted.clear()
-        self._from_server.clear()
-        self._renamed.clear()
+            raise _not_written(target, error) from error
+        self._entries, self._base = merged, merged.copy()
+        self._changes.clear()
 
-    def _merge(self, on_disk: Mapping[str, AssetId]) -> dict[str, AssetId]:
-        merged = dict(on_disk)
-        for source, target in self._renamed.items():
-            if source in merged:
-                merged.setdefault(target, merged[source])
-                del merged[source]
-        for key, one in self._ids.items():
-            if key in self._from_server:
-                merged[key] = one
-            else:
-                merged.setdefault(key, one)
-        return merged
+    @staticmethod
+    def doubled(path: str | Path) -> dict[AssetId, tuple[str, ...]]:
+        """Return the ids that a lockfile gives to several keys, with the keys, sorted.
+
+        Raises:
+            LockfileError: It cannot be read, or has another fault.
+        """
+        path = Path(path)
+        ids, _ = _doubled(path)
+        keys: dict[AssetId, list[str]] = {}
+        for key, one in sorted(ids.items()):
+            keys.setdefault(one, []).append(key)
+        return {one: tuple(found) for one, found in keys.items() if len(found) > 1}
+
+    @staticmethod
+    def repair(path: str | Path, keep: Mapping[AssetId, str]) -> None:
+        """Leave each id that a lockfile gives to several keys to one of them.
+
+        Args:
+            path: The lockfile.
+            keep: Which key keeps an id; the others get ids of their own with the next build.
+
+        Raises:
+            ConflictError: The lockfile has such an id that ``keep`` does not name: another process
+                has changed it.
+            LockfileError: It cannot be read, or has another fault.
+            FilesystemError: It cannot be written.
+        """
+        path = Path(path)
+        try:
+            with exclusive(path.with_name(path.name + ".lock")):
+                ids, former = _doubled(path)
+                kept = {k: one for k, one in ids.items() if keep.get(one, k) == k}
+                if len(set(kept.values())) != len(kept):
+                    raise errors.ConflictError(
+                        f"the lockfile {str(path)!r} has been changed meanwhile; repair it again"
+                    )
+                left = {k: names for k, names in former.items() if k in kept}
+                atomic.write(path, print_lockfile(kept, left).encode())
+        except OSError as error:
+            raise _not_written(path, error) from error
 
 
-def _read(path: Path) -> dict[str, AssetId]:
+def _not_written(path: Path, error: OSError) -> errors.FilesystemError:
+    return errors.FilesystemError(
+        f"the lockfile {str(path)!r} cannot be written: {error.strerror or error}; "
+        f"the ids in it are unchanged"
+    )
+
+
+def _doubled(path: Path) -> tuple[dict[str, AssetId], dict[str, tuple[str, ...]]]:
+    data = _bytes(path)
+    return ({}, {}) if data is None else parse_doubled(data, str(path))
+
+
+def _read(path: Path) -> Entries | None:
+    data = _bytes(path)
+    return None if data is None else parse_lockfile(data, str(path))
+
+
+def _bytes(path: Path) -> bytes | None:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
-        return {}
+        return None
     except OSError as error:
         raise errors.LockfileError(
             f"the lockfile {str(path)!r} cannot be read: {error.strerror}; fix its permissions. "
             f"Starting without it would duplicate every asset."
         ) from error
-    return parse_lockfile(data, str(path))

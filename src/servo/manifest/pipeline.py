@@ -93,10 +93,15 @@ def reserve_ids(manifest: AssetManifest, lockfile: Lockfile) -> AssetManifest:
     Saving comes first because another process may have given the same asset an id meanwhile, and
     then that one counts.
     """
-    for one in manifest.assets:
-        lockfile.get_or_create(one.key)
+    keys = {str(one.key) for one in manifest.assets}
+    lockfile.settle(keys)
+    while missing := keys - lockfile.resolve(keys).keys():
+        for key in sorted(missing):
+            lockfile.get_or_create(key)
+        # Another process may have renamed one of them meanwhile: then it has no id here yet.
+        lockfile.save()
     lockfile.save()
-    ids = lockfile.asset_ids
+    ids = lockfile.resolve(keys)
     return dataclasses.replace(
         manifest,
         assets=tuple(

@@ -61,3 +61,20 @@ def test_what_holds_no_password_is_shown_as_it_is(host: str, database: str) -> N
     for url in (f"postgresql://{host}:5432/{database}", f"postgres://user@{host}/{database}"):
         assert address.masked(url) == url
     assert address.masked(Path(database)) == database
+
+
+def test_a_password_that_holds_another_is_hidden_to_its_last_character() -> None:
+    # Hiding the shorter one first would cut the longer one in two and leave its end.
+    url = "postgresql://user:tiger@host/servo?sslpassword=tiger-in-the-woods"
+    said = address.without_secrets("cannot log in with tiger-in-the-woods or tiger", url)
+    assert said == "cannot log in with ******** or ********"
+
+
+@given(short=secrets, rest=secrets)
+def test_of_two_passwords_nothing_is_shown_where_one_begins_with_the_other(
+    short: str, rest: str
+) -> None:
+    longer = short + rest
+    url = f"postgresql://u:{quote(short, safe='')}@host/servo?sslpassword={quote(longer, safe='')}"
+    said = address.without_secrets(f"<{longer}>", url)
+    assert said == "<********>"
