@@ -28,6 +28,7 @@ VALUES: dict[str, Any] = {
     "arco.v1.AssetKey.namespace": "raw",
     "arco.v1.AssetKey.name": "events",
     "arco.v1.PartitionKey.dimensions": {"date": "d:2025-01-15", "tenant": "s:acme"},
+    "arco.v1.PartitionKey.order": "tenant,date",
     "arco.v1.PartitionDimension.name": "date",
     "arco.v1.TimeDimension.granularity": 4,
     "arco.v1.TimeDimension.start": "2013-01-01",

@@ -237,6 +237,12 @@ DEFINITIONS: Final = (
         {"dimensions": {kind.replace("-", "_"): text for kind, (text, _) in SCALARS.items()}},
         "every kind of scalar in one key",
     ),
+    Case(
+        "partition-key-in-order",
+        "PartitionKey",
+        {"dimensions": {"date": "d:2024-02-29", "area": "s:eu"}, "order": "date,area"},
+        "a key whose asset declares its dimensions in another order than that of their names",
+    ),
     *(
         Case(f"check-{kind}", "Check", _CHECK | check, f"a check of the kind {check['type']}")
         for kind, check in CHECKS.items()

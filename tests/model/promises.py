@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from model.folding import Fold
-from servo.controlplane.machine import task_label
 from servo.types.events import Event, RunStateChanged, TaskSpent, TaskStateChanged
+from servo.types.labels import task_label
 from servo.types.plans import Plan
 from servo.types.records import Task
 from servo.types.runs import RunState, TaskState

@@ -32,7 +32,8 @@ def asset_key_from_proto(message: pb.AssetKey) -> AssetKey:
 def partition_key_to_proto(key: PartitionKey, message: pb.PartitionKey) -> None:
     """Fill in a partition key; the empty one is present as well."""
     if key.dimensions:
-        message.MergeFrom(_partition_key_message(key))
+        # Keys are equal whatever the order of their dimensions; their messages are not.
+        message.MergeFrom(_partition_key_message(key, _order(key)))
     else:
         message.SetInParent()
 
@@ -41,7 +42,8 @@ def partition_key_from_proto(message: pb.PartitionKey) -> PartitionKey:
     """Read a partition key.
 
     Raises:
-        ValueError: A dimension's name or tagged value is malformed.
+        ValueError: A dimension's name or tagged value is malformed, or the order does not name
+            exactly the dimensions.
     """
     data = message.SerializeToString(deterministic=True)
     return _partition_key(data) if data else EMPTY_KEY
@@ -53,11 +55,28 @@ EMPTY_KEY: Final = PartitionKey()
 _asset_key = lru_cache(maxsize=16_384)(AssetKey)
 
 
+def _order(key: PartitionKey) -> str | None:
+    """Return the names of the dimensions in their order; ``None`` where that is by name."""
+    names = key.dimensions
+    if len(names) < 2:
+        return None
+    text = ",".join(names)
+    return None if text == ",".join(sorted(names)) else text
+
+
 @lru_cache(maxsize=8_192)
-def _partition_key_message(key: PartitionKey) -> pb.PartitionKey:
-    return pb.PartitionKey(dimensions=key.to_proto_dict())
+def _partition_key_message(key: PartitionKey, order: str | None) -> pb.PartitionKey:
+    return pb.PartitionKey(dimensions=key.to_proto_dict(), order=order)
 
 
 @lru_cache(maxsize=8_192)
 def _partition_key(data: bytes) -> PartitionKey:
-    return PartitionKey.from_proto_dict(dict(pb.PartitionKey.FromString(data).dimensions))
+    message = pb.PartitionKey.FromString(data)
+    # A map has no order of its own: it comes out by a hash that differs from process to process.
+    values = dict(message.dimensions)
+    names = message.order.split(",") if message.HasField("order") else sorted(values)
+    if sorted(names) != sorted(values):
+        raise ValueError(
+            f"the order {message.order!r} does not name exactly the dimensions {sorted(values)!r}"
+        )
+    return PartitionKey.from_proto_dict({name: values[name] for name in names})

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from servo import errors
 from servo.cli import _output
-from servo.types import calendar
+from servo.types import calendar, labels
 from servo.types.assets import AssetDefinition
 from servo.types.keys import AssetKey
+from servo.types.labels import WrittenValue
 from servo.types.partition_keys import PartitionKey
-from servo.types.partitions import PartitionDimension, TimeDimension
+from servo.types.partitions import PartitionDimension, StaticDimension, TimeDimension
 from servo.types.requests import AllPartitions, PartitionRange, PartitionSelection
 from servo.types.scalars import PartitionDimensionValue
-
-
-def value_text(value: PartitionDimensionValue) -> str:
-    """Print one value of a partition key the way it is typed on the command line."""
-    if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    if isinstance(value, date):
-        return value.isoformat()
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def key_text(key: PartitionKey) -> str:
-    """Print a partition key, such as ``date=2013-01-05,tenant=acme``; empty for the empty key."""
-    return ",".join(f"{name}={value_text(value)}" for name, value in key.dimensions.items())
-
-
-def label(asset: AssetKey, partition: PartitionKey) -> str:
-    """Name a task: ``staging.flights[date=2013-01-05]``, or the key alone without partitions."""
-    text = key_text(partition)
-    return f"{asset}[{text}]" if text else str(asset)
 
 
 def selected(
@@ -100,18 +76,72 @@ def parse_key(pairs: Sequence[str], definitions: Sequence[AssetDefinition]) -> P
         InvalidArgumentError: A text cannot be read, or a dimension is unknown; the message shows
             the allowed ones.
     """
-    values: dict[str, PartitionDimensionValue] = {}
+    written: dict[str, WrittenValue] = {}
     for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name:
-            raise errors.InvalidArgumentError(
-                f"--partition {pair!r} cannot be read; write dimension=value, for example "
-                f"date=2013-01-05"
-            )
-        if name in values:
+        name, value = _pair(pair)
+        if name in written:
             raise errors.InvalidArgumentError(f"--partition {name!r} is given more than once")
-        values[name] = _parse_value(text, name, definitions)
-    return PartitionKey(values)
+        written[name] = value
+    return key_of(written, definitions)
+
+
+def key_of(
+    written: Mapping[str, WrittenValue], definitions: Sequence[AssetDefinition]
+) -> PartitionKey:
+    """Give typed values their types, in the order in which the assets declare their dimensions.
+
+    Args:
+        written: Values by dimension, as they were typed.
+        definitions: Assets that have the partition; their dimensions give the values their types.
+
+    Raises:
+        InvalidArgumentError: A dimension is unknown, or no asset can have such a value.
+    """
+    values = {name: _parse_value(value, name, definitions) for name, value in written.items()}
+    order = [name for item in definitions for name in item.partitioning.dimension_names]
+    return PartitionKey(values).in_order(dict.fromkeys(order))
+
+
+def parse_label(
+    text: str, definition_of: Callable[[AssetKey], AssetDefinition]
+) -> tuple[AssetKey, PartitionKey]:
+    """Read the label of a partition, as every command prints it.
+
+    Args:
+        text: ``namespace.name[dimension=value,...]``.
+        definition_of: Finds the definition of an asset, which gives the values their types.
+
+    Raises:
+        InvalidArgumentError: It has another form, or the asset has no such dimension.
+    """
+    try:
+        key, written = labels.read_label(text)
+    except ValueError as exc:
+        # Before there were quotes, whatever stood in a value was printed as it is.
+        name, _, inner = text.partition("[")
+        try:
+            key = AssetKey.parse(name)
+        except ValueError:
+            raise errors.InvalidArgumentError(str(exc)) from exc
+        definition = definition_of(key)
+        if len(definition.partitioning.dimensions) != 1 or not text.endswith("]"):
+            raise errors.InvalidArgumentError(str(exc)) from exc
+        return key, parse_key([inner[:-1]], [definition])
+    return key, key_of(written, [definition_of(key)])
+
+
+def _pair(pair: str) -> tuple[str, WrittenValue]:
+    try:
+        name, values = labels.read_pair(pair)
+    except ValueError as exc:
+        raise errors.InvalidArgumentError(
+            f"--partition {pair!r} cannot be read: {exc}; write dimension=value, for example "
+            f"date=2013-01-05"
+        ) from exc
+    if len(values) == 1:
+        return name, values[0]
+    # Before there were quotes, a comma was part of the value.
+    return name, WrittenValue(pair[len(name) + 1 :])
 
 
 def _parse_range(span: str) -> PartitionRange:
@@ -126,12 +156,13 @@ def _parse_range(span: str) -> PartitionRange:
 
 
 def _parse_value(
-    text: str, name: str, definitions: Sequence[AssetDefinition]
+    written: WrittenValue, name: str, definitions: Sequence[AssetDefinition]
 ) -> PartitionDimensionValue:
     declared: dict[str, list[PartitionDimension]] = {}
     for definition in definitions:
         for dimension in definition.partitioning.dimensions:
             declared.setdefault(dimension.name, []).append(dimension)
+    text = written.text
     if name not in declared:
         known = ", ".join(repr(item) for item in sorted(declared))
         raise errors.InvalidArgumentError(
@@ -143,7 +174,7 @@ def _parse_value(
     problem: ValueError | None = None
     for dimension in declared[name]:
         if not isinstance(dimension, TimeDimension):
-            return text
+            return _static_value(written, dimension)
         try:
             index = calendar.parse_period(dimension.granularity, text)
         except ValueError as exc:
@@ -152,3 +183,14 @@ def _parse_value(
         else:
             return calendar.period_value(dimension.granularity, index)
     raise errors.InvalidArgumentError(f"--partition {name}={text}: {problem}") from problem
+
+
+def _static_value(written: WrittenValue, dimension: PartitionDimension) -> str:
+    """Return the text of a value; what older versions printed is understood as well."""
+    if not written.is_quoted and isinstance(dimension, StaticDimension):
+        if written.text in dimension.values:
+            return written.text
+        meant = [value for value in dimension.values if written.fits(value)]
+        if len(meant) == 1:
+            return meant[0]
+    return written.text

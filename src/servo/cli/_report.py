@@ -11,6 +11,7 @@ import click
 
 from servo.cli import _follow, _output
 from servo.cli._run_view import AssetView, RunView
+from servo.types.labels import command
 from servo.types.runs import RunState, TaskState
 
 _SHOWN_FAILURES: Final = 10
@@ -80,4 +81,5 @@ def print_end(view: RunView, data_root: Path | None = None) -> None:
         + (f": {view.reason}" if view.reason and view.state is not RunState.SUCCEEDED else "")
     )
     if failed:
-        click.echo(f"What they wrote: servo logs {view.run_id} --task {failed[0].label!r}")
+        shown = command("logs", view.run_id, "--task", failed[0].label)
+        click.echo(f"What they wrote: {shown}")

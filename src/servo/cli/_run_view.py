@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from servo.cli import _partitions
 from servo.types.checks import CheckResult, CheckSeverity
 from servo.types.events import (
     Event,
@@ -17,6 +16,7 @@ from servo.types.events import (
     TaskStateChanged,
 )
 from servo.types.keys import AssetKey
+from servo.types.labels import task_label
 from servo.types.records import Failure, Progress, Run, Task
 from servo.types.runs import RunState, TaskState
 
@@ -104,7 +104,7 @@ class RunView:
     def _add(self, task: Task) -> None:
         index = len(self.tasks)
         view = TaskView(
-            label=_partitions.label(task.asset_key, task.partition_key),
+            label=task_label(task),
             asset=task.asset_key,
             state=task.state,
             attempt=task.attempt,

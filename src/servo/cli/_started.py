@@ -9,6 +9,7 @@ import click
 
 from servo.cli import _follow, _output, _report
 from servo.cli._run_view import RunView
+from servo.types.labels import command
 
 if TYPE_CHECKING:
     from servo.cli._connect import Connection
@@ -70,4 +71,4 @@ def _print_started(run: Run, *, as_json: bool) -> None:
         _output.print_json(run)
         return
     click.echo(f"Run {run.run_id} started: {_output.count(run.counts.total, 'task')}.")
-    click.echo(f"Follow it: servo status {run.run_id} --watch")
+    click.echo(f"Follow it: {command('status', run.run_id, '--watch')}")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from servo import errors
-from servo.cli import _event_text, _output, _partitions, _runs
+from servo.cli import _event_text, _output, _runs
 from servo.cli._session import Session, pass_session
+from servo.types.labels import command, task_label
 
 if TYPE_CHECKING:
     from servo.client import Client
@@ -66,7 +67,8 @@ def events(
                     click.echo(_event_text.line(event, names.label))
                 last = event.sequence
         except KeyboardInterrupt:
-            _output.note(f"Go on after event {last}: servo events --follow --since {last}")
+            again = command("events", "--follow", "--since", str(last))
+            _output.note(f"Go on after event {last}: {again}")
             return EXIT_INTERRUPTED
     if last == since and not as_json:
         click.echo(f"Nothing has happened after event {since}." if since else "No events yet.")
@@ -103,7 +105,7 @@ class _TaskNames:
         if index >= len(tasks):
             return f"task {index}"
         task = tasks[index]
-        return _partitions.label(task.asset_key, task.partition_key)
+        return task_label(task)
 
     def _read(self, run_id: str) -> Sequence[Task]:
         try:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from servo.cli import _partitions, _runs
+from servo.cli import _runs
 from servo.cli._session import Session, pass_session
+from servo.types.labels import task_label
 from servo.types.logs import LogBatch, LogLine, LogStream
 
 if TYPE_CHECKING:
@@ -47,10 +48,7 @@ def logs(session: Session, run_id: str, task: str, follow: bool, as_json: bool) 
 
 
 def _labels(client: Client, run_id: str) -> dict[str, str]:
-    return {
-        task.task_id: _partitions.label(task.asset_key, task.partition_key)
-        for task in client.runs.get(run_id).tasks
-    }
+    return {task.task_id: task_label(task) for task in client.runs.get(run_id).tasks}
 
 
 def _text(label: str, batch: LogBatch, line: LogLine) -> str:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from servo.cli import _follow, _output, _partitions, _report, _runs
+from servo.cli import _follow, _output, _report, _runs
 from servo.cli._run_view import RunView
 from servo.cli._session import Session, pass_session
+from servo.types.labels import command, task_label
 from servo.types.records import Run, Task
 from servo.types.runs import RunState, TaskState
 
@@ -144,7 +145,7 @@ def _print_run(run: Run) -> None:
             _print_tasks(remarkable[:_ALL_TASKS_UP_TO])
             if len(remarkable) > _ALL_TASKS_UP_TO:
                 rest = _output.count(len(remarkable) - _ALL_TASKS_UP_TO, "more task")
-                click.echo(f"and {rest}: servo status {run.run_id} --json")
+                click.echo(f"and {rest}: {command('status', run.run_id, '--json')}")
 
 
 _REMARKABLE: Final = frozenset(
@@ -164,7 +165,7 @@ def _print_tasks(tasks: Sequence[Task]) -> None:
         ("task", "state", ">attempt", ">took", ">rows", "why"),
         (
             (
-                _partitions.label(task.asset_key, task.partition_key),
+                task_label(task),
                 str(task.state),
                 str(task.attempt or ""),
                 _output.elapsed(task.started_at, task.finished_at),

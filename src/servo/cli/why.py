@@ -62,15 +62,17 @@ def _ask(client: Client, subject: str, pairs: Sequence[str]) -> tuple[Blocker, .
     if subject.lower() == _runs.LATEST or subject[:1].isdigit():
         _refuse_partition(subject, pairs)
         return client.runs.why(run_id=_runs.resolve(client, subject))
-    name, bracket, rest = subject.partition("[")
-    if bracket:
-        _refuse_partition(subject, pairs)
-        pairs = [pair for pair in rest.removesuffix("]").split(",") if pair]
-    key = parse_key(name)
-    if not pairs:
-        return client.runs.why(asset=key)
-    definition = client.assets.get(key).asset.definition
-    return client.runs.why(asset=key, partition=_partitions.parse_key(pairs, [definition]))
+    if "[" not in subject:
+        key = parse_key(subject)
+        if not pairs:
+            return client.runs.why(asset=key)
+        definition = client.assets.get(key).asset.definition
+        return client.runs.why(asset=key, partition=_partitions.parse_key(pairs, [definition]))
+    _refuse_partition(subject, pairs)
+    key, partition = _partitions.parse_label(
+        subject, lambda key: client.assets.get(key).asset.definition
+    )
+    return client.runs.why(asset=key, partition=partition)
 
 
 def _ask_by_id(client: Client, found: str) -> tuple[Blocker, ...]:

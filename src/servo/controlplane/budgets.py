@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from servo.controlplane.active import ActiveRun
-from servo.controlplane.machine import task_label
 from servo.types import amounts
+from servo.types.labels import task_label
 from servo.types.reasons import FailureReason
 from servo.types.records import Failure, Run, Task
 from servo.types.runs import FailureCategory

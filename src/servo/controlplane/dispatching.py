@@ -51,7 +51,8 @@ def _input(active: ActiveRun, edge: Edge, task: Task, materialized: Materialized
     current = materialized(active.catalog.asset_id(edge.upstream.key))
     if edge.kind is DependencyMapping.LATEST and not edge.is_constant:
         newest = edge.latest(current)
-        keys: Sequence[PartitionKey] = () if newest is None else (newest,)
+        names = edge.upstream.partitioning.dimension_names
+        keys: Sequence[PartitionKey] = () if newest is None else (newest.in_order(names),)
     else:
         keys = edge.upstream_keys(task.partition_key)
     return TaskInput(

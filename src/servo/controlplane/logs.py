@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from servo import errors
 from servo.controlplane.caller import Caller
 from servo.controlplane.events import stopping
-from servo.controlplane.machine import task_label
 from servo.controlplane.plane import Plane, stored_run
 from servo.controlplane.workspace import Workspace
+from servo.types.labels import find
 from servo.types.logs import LogBatch, LogLine, LogStream
 from servo.types.records import Run
 from servo.types.requests import ReadLogsRequest, ReadLogsResponse
@@ -75,8 +75,7 @@ class Logs:
         tasks = await workspace.store.tasks(run.run_id, 0, -1)
         found = frozenset(
             task.task_id
-            for task in tasks
-            if wanted in (task.task_id, str(task.asset_key), task_label(task))
+            for task in ([task for task in tasks if task.task_id == wanted] or find(wanted, tasks))
         )
         if not found:
             raise errors.NotFoundError(

@@ -20,8 +20,7 @@ from servo.types.amounts import Amounts, add, subtract
 from servo.types.assets import Backoff, ExecutionPolicy
 from servo.types.checks import CheckResult, CheckSeverity
 from servo.types.events import RunStateChanged, RunUpdated, TaskSpent, TaskStateChanged
-from servo.types.keys import AssetKey
-from servo.types.partition_keys import PartitionKey
+from servo.types.labels import task_label
 from servo.types.plans import Plan
 from servo.types.records import Failure, Materialization, Run, Task
 from servo.types.runs import FailureCategory, RunState, TaskState
@@ -415,15 +414,3 @@ def _critical_check(checks: Iterable[CheckResult]) -> str:
         if not check.passed and check.severity is CheckSeverity.CRITICAL:
             return check.check_name
     return ""
-
-
-def label(key: AssetKey, partition_key: PartitionKey) -> str:
-    """Return how people name a partition: ``ns.name`` or ``ns.name[dimension=value,...]``."""
-    if not partition_key.dimensions:
-        return str(key)
-    return f"{key}[{partition_key.to_path().replace('/', ',')}]"
-
-
-def task_label(task: Task) -> str:
-    """Return how people name a task: ``ns.name`` or ``ns.name[dimension=value,...]``."""
-    return label(task.asset_key, task.partition_key)

@@ -14,6 +14,7 @@ from servo.types import calendar
 from servo.types.assets import AssetDefinition
 from servo.types.calendar import TimeGranularity
 from servo.types.dependencies import AssetDependency, DependencyMapping
+from servo.types.labels import pair_text
 from servo.types.partition_axes import PartitionAxis, StaticSet, TimeRange
 from servo.types.partition_keys import PartitionKey
 from servo.types.partition_sets import PartitionSet
@@ -23,6 +24,7 @@ from servo.types.partitions import (
     StaticDimension,
     TimeDimension,
 )
+from servo.types.scalars import PartitionDimensionValue
 
 WHOLE = PartitionKey()
 """The only partition of an asset that is not partitioned."""
@@ -159,7 +161,11 @@ class Edge:
                 yield StaticSet(dimension.name, (self.scope.tenant_id,))
 
     def _time_axis(
-        self, dimension: TimeDimension, own: PartitionDimension, value: object, windowed: bool
+        self,
+        dimension: TimeDimension,
+        own: PartitionDimension,
+        value: PartitionDimensionValue,
+        windowed: bool,
     ) -> TimeRange:
         if not isinstance(own, TimeDimension) or not isinstance(value, date):
             raise self._undeclared(dimension.name, value)
@@ -191,10 +197,11 @@ class Edge:
             found = self._ranges[dimension.name] = (dimension.first_period, last)
         return found
 
-    def _undeclared(self, name: str, value: object) -> errors.InvalidArgumentError:
+    def _undeclared(self, name: str, value: PartitionDimensionValue) -> errors.InvalidArgumentError:
+        where = pair_text(name, value)
         return errors.InvalidArgumentError(
             f"asset {str(self.downstream.key)!r} reads {str(self.upstream.key)!r} at "
-            f"{name}={value}, which {str(self.upstream.key)!r} does not declare",
+            f"{where}, which {str(self.upstream.key)!r} does not declare",
             code="PARTITION_NOT_DECLARED",
         )
 

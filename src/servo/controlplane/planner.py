@@ -13,12 +13,12 @@ from typing import Any
 from servo import errors
 from servo.controlplane.asked import Tasks, selected_tasks
 from servo.controlplane.catalog import Catalog
-from servo.controlplane.machine import label
 from servo.controlplane.mapping import WHOLE, Edge, Scope
 from servo.controlplane.selecting import reach
 from servo.types.assets import AssetDefinition
 from servo.types.dependencies import DependencyMapping
 from servo.types.keys import AssetKey
+from servo.types.labels import label
 from servo.types.partition_keys import PartitionKey
 from servo.types.partitions import StaticDimension
 from servo.types.plans import Plan, PlanGate, PlannedTask
@@ -224,7 +224,10 @@ class _Assembly:
                 for value in [key.dimensions[name]]
             ]
 
-        return sorted(self.wanted[asset.key], key=rank)
+        wanted = sorted(self.wanted[asset.key], key=rank)
+        names = asset.partitioning.dimension_names
+        # A key that was asked for, or that an earlier run had, may have them in another order.
+        return [key.in_order(names) for key in wanted] if len(names) > 1 else wanted
 
     def _constant_waits(self, edges: Iterable[Edge]) -> tuple[list[int], tuple[int, ...]]:
         shared: list[int] = []

@@ -9,11 +9,11 @@ from msgspec.structs import replace
 
 from servo import errors
 from servo.controlplane.catalog import Catalog
-from servo.controlplane.machine import label
 from servo.controlplane.mapping import Scope
 from servo.controlplane.plane import run_not_found
 from servo.controlplane.workspace import Workspace
 from servo.types.keys import AssetKey
+from servo.types.labels import label
 from servo.types.partition_keys import PartitionKey
 from servo.types.partition_sets import validate_key
 from servo.types.records import Run, Task

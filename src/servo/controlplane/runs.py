@@ -18,6 +18,7 @@ from servo.controlplane.store.batch import NewRun
 from servo.controlplane.workspace import Workspace
 from servo.types.blockers import ExplainRequest, ExplainResponse
 from servo.types.ids import RunId, TaskId
+from servo.types.partition_keys import PartitionKey
 from servo.types.plans import Plan
 from servo.types.records import Run, Task
 from servo.types.requests import (
@@ -220,7 +221,11 @@ def _with_standing(workspace: Workspace, run: Run) -> Run:
 
 def request_fingerprint(request: CreateRunRequest) -> str:
     """Return what identifies a request under one run key: everything but the key."""
-    return hashlib.sha256(_wire.encode(replace(request, run_key=""))).hexdigest()
+    partitions = request.partitions
+    if isinstance(partitions, PartitionKey):
+        partitions = partitions.in_order(())  # the order of its dimensions asks for nothing else
+    plain = replace(request, run_key="", partitions=partitions)
+    return hashlib.sha256(_wire.encode(plain)).hexdigest()
 
 
 def _check_request(request: CreateRunRequest) -> None:

@@ -15,7 +15,6 @@ from typing import Final
 
 from servo.controlplane.active import ActiveRun
 from servo.controlplane.leases import HeldLease, Leases, Resource
-from servo.controlplane.machine import task_label
 from servo.controlplane.sessions import WorkerSession
 from servo.controlplane.shares import Shares
 from servo.controlplane.waiting import Waiting, WaitingTasks, priority_of
@@ -202,7 +201,8 @@ class Scheduler:
         policy = active.policy(task)
         # Two runs that make a partition at once could publish in one order and be recorded in the
         # other: they take turns.
-        taken = {Resource(PARTITION, task_label(task)): 1}
+        partition = f"{task.asset_key} {task.partition_key.to_canonical()}"
+        taken = {Resource(PARTITION, partition): 1}
         for name, slots in policy.pools.items():
             taken[Resource(POOL, name)] = slots
         # Also without a limit: a run of a later deployment, which has one, counts them all.

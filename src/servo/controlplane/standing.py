@@ -10,6 +10,7 @@ from servo.controlplane.leases import Resource
 from servo.controlplane.scheduler import ASSET, CODE_VERSION, PARTITION, PAUSED, POOL, RUN, TENANT
 from servo.controlplane.workspace import Workspace
 from servo.types.blockers import Blocker, BlockerKind
+from servo.types.labels import command, task_label
 from servo.types.runs import TaskState
 
 _K = BlockerKind
@@ -70,7 +71,7 @@ def _resource(workspace: Workspace, active: ActiveRun, index: int, resource: Res
             subject="code_version",
             subject_id=name,
             message=_no_version(workspace, name),
-            remedy=f"start a worker with that code: servo worker --code-version {name}",
+            remedy="start a worker with that code: " + command("worker", "--code-version", name),
             details={
                 "code": "CODE_VERSION_NOT_AVAILABLE",
                 "announced": ", ".join(sorted(_versions(workspace))),
@@ -85,7 +86,7 @@ def _resource(workspace: Workspace, active: ActiveRun, index: int, resource: Res
             remedy="wait: as many tasks are under way as the control plane allows",
         )
     if resource.kind == PARTITION:
-        return _other_run(workspace, resource)
+        return _other_run(workspace, resource, task_label(active.machine.tasks[index]))
     if resource.kind in _LIMITED:
         kind, words, remedy = _LIMITED[resource.kind]
         task = active.machine.tasks[index]
@@ -124,7 +125,7 @@ def _resource(workspace: Workspace, active: ActiveRun, index: int, resource: Res
     )
 
 
-def _other_run(workspace: Workspace, partition: Resource) -> Blocker:
+def _other_run(workspace: Workspace, partition: Resource, name: str) -> Blocker:
     for task_id in workspace.leases.holders(partition):
         known = workspace.find_task(task_id)
         if known is not None:
@@ -133,15 +134,15 @@ def _other_run(workspace: Workspace, partition: Resource) -> Blocker:
                 kind=_K.PARTITION,
                 subject="task",
                 subject_id=task_id,
-                message=f"waiting for run {run_id}, which is making {partition.name}",
+                message=f"waiting for run {run_id}, which is making {name}",
                 remedy=f"wait, or servo cancel {run_id}",
                 details={"run_id": run_id},
             )
     return Blocker(
         kind=_K.PARTITION,
         subject="asset",
-        subject_id=partition.name,
-        message=f"waiting for its turn to make {partition.name}",
+        subject_id=name,
+        message=f"waiting for its turn to make {name}",
     )
 
 

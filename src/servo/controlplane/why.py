@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from servo import errors
-from servo.controlplane.machine import RunMachine, label, task_label
+from servo.controlplane.machine import RunMachine
 from servo.controlplane.plane import run_not_found
 from servo.controlplane.standing import Standing, standing_of
 from servo.controlplane.workspace import Workspace
 from servo.types.blockers import Blocker, BlockerKind, ExplainRequest, ExplainResponse
 from servo.types.keys import AssetKey
+from servo.types.labels import label, run_command, task_label
 from servo.types.partition_keys import PartitionKey
 from servo.types.records import Run, Task
 from servo.types.runs import TaskState
@@ -137,14 +138,14 @@ async def _explain_asset(
         chain = _asset_chain(found[0], concerns, found[1]) if found is not None else ()
         if chain:
             return chain
-    name = label(key, partition_key or PartitionKey())
+    partition = partition_key or PartitionKey()
     return (
         Blocker(
             kind=_K.NOT_REQUESTED,
             subject="asset",
             subject_id=str(key),
-            message=f"no recent run was asked to make {name}",
-            remedy=f"servo run {key}",
+            message=f"no recent run was asked to make {label(key, partition)}",
+            remedy=run_command(key, partition),
         ),
     )
 

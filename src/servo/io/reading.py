@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from servo import errors
 from servo.io.storage import DataRoot
 from servo.types.keys import AssetKey
+from servo.types.labels import label, run_command
 from servo.types.partition_keys import PartitionKey
 from servo.types.sessions import InputPartition
 
@@ -101,11 +102,12 @@ class PartitionReader:
                 "Widen the mapping or the declared range of the upstream.",
             )
         for partition in self.partitions:
-            what = _label(self.key, partition.partition_key)
+            what = label(self.key, partition.partition_key)
             if not partition.materialization_id:
                 raise _not_available(
                     f"{what} is not materialised",
-                    f"Run it first: servo run {self.key} (or add --upstream to this run).",
+                    f"Run it first: {run_command(self.key, partition.partition_key)} "
+                    "(or add --upstream to this run).",
                 )
             if not partition.has_data:
                 raise _not_available(
@@ -148,7 +150,7 @@ class PartitionReader:
         *,
         schema_only: bool = False,
     ) -> pa.Table:
-        what = _label(self.key, partition.partition_key)
+        what = label(self.key, partition.partition_key)
         try:
             # The old file lives on under its mapping when a newer one is renamed over it.
             with pq.ParquetFile(path, memory_map=True) as file:
@@ -166,15 +168,18 @@ class PartitionReader:
                 f"the data of {what} is recorded but its file is gone",
                 code="DATA_MISSING",
                 context={"path": partition.path},
-                hint=f"Materialise it again: servo run {self.key}.",
+                hint=self._again(partition),
             ) from exc
         except (OSError, pa.ArrowException) as exc:
             raise errors.FilesystemError(
                 f"the data of {what} cannot be read: {exc}",
                 code="DATA_UNREADABLE",
                 context={"path": partition.path},
-                hint=f"Materialise it again: servo run {self.key}.",
+                hint=self._again(partition),
             ) from exc
+
+    def _again(self, partition: InputPartition) -> str:
+        return f"Materialise it again: {run_command(self.key, partition.partition_key)}."
 
     def _concatenate(self, tables: list[pa.Table]) -> pa.Table:
         first = tables[0]
@@ -203,8 +208,8 @@ class PartitionReader:
                     )
                 except pa.ArrowException:
                     return (
-                        f"column {field.name!r} is {kind} in {_label(self.key, where)} and "
-                        f"{field.type} in {_label(self.key, partition.partition_key)}"
+                        f"column {field.name!r} is {kind} in {label(self.key, where)} and "
+                        f"{field.type} in {label(self.key, partition.partition_key)}"
                     )
         return f"the partitions of {self.key} have schemas that do not fit together"
 
@@ -221,11 +226,6 @@ class PartitionReader:
 
 def _not_available(message: str, hint: str) -> errors.InvalidArgumentError:
     return errors.InvalidArgumentError(message, code="INPUT_NOT_AVAILABLE", hint=hint)
-
-
-def _label(key: AssetKey, partition_key: PartitionKey) -> str:
-    inner = ", ".join(f"{name}={value}" for name, value in partition_key.dimensions.items())
-    return f"{key}[{inner}]" if inner else str(key)
 
 
 def _type_name(as_type: type | None) -> tuple[str, str]:

@@ -80,6 +80,22 @@ class PartitionKey:
         """Read-only values by dimension name, in the order in which they were given."""
         return self._dimensions
 
+    def in_order(self, names: Iterable[str]) -> PartitionKey:
+        """Return the key with its dimensions in another order, that of the asset.
+
+        Args:
+            names: Names in declared order. Those that the key lacks are left out; dimensions that
+                are not among them come last, by name.
+        """
+        own = self._dimensions
+        if len(own) < 2:
+            return self
+        order = [name for name in names if name in own]
+        order += sorted(own.keys() - set(order))
+        if order == list(own):
+            return self
+        return PartitionKey._trusted({name: own[name] for name in order}, self._canonical)
+
     def to_proto_dict(self) -> dict[str, str]:
         """Return tagged strings by dimension name, sorted by name."""
         found: dict[str, str] = json.loads(self._canonical)

@@ -177,7 +177,9 @@ class _Attempt:
     def _context(self, trace_context: Mapping[str, str]) -> AssetContext:
         dispatch = self._dispatch
         return AssetContext(
-            partition_key=dispatch.partition_key,
+            partition_key=dispatch.partition_key.in_order(
+                self._definition.partitioning.dimension_names
+            ),
             run_id=RunId(dispatch.run_id) if dispatch.run_id else None,
             task_id=TaskId(dispatch.lease.task_id) if dispatch.lease.task_id else None,
             attempt=dispatch.lease.attempt,

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, date, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests import strategies
 
 from servo import errors
 from servo.cli import _partitions
@@ -16,7 +20,9 @@ from servo.types import (
     PartitionKey,
     PartitionStrategy,
     StaticDimension,
+    labels,
 )
+from servo.types.partition_sets import PartitionSet, TimeRange
 from servo.types.requests import AllPartitions, PartitionRange
 
 
@@ -143,17 +149,50 @@ def test_a_selection_of_nothing_is_refused_like_by_a_control_plane() -> None:
         selected("raw.evnts")
 
 
-def test_a_task_is_named_the_way_it_is_typed() -> None:
-    key = PartitionKey({"date": date(2025, 1, 5), "hour": datetime(2025, 1, 5, 7, tzinfo=UTC)})
-    assert (
-        _partitions.label(AssetKey.parse("mart.a"), key)
-        == "mart.a[date=2025-01-05,hour=2025-01-05T07:00:00Z]"
-    )
-    assert _partitions.label(AssetKey.parse("raw.a"), PartitionKey()) == "raw.a"
+def read(label: str, *assets: AssetDefinition) -> tuple[AssetKey, PartitionKey]:
+    known = {asset.key: asset for asset in assets}
+    return _partitions.parse_label(label, known.__getitem__)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(None, "null"), (True, "true"), (False, "false"), (7, "7"), ("x", "x")]
-)
-def test_values_are_printed_as_typed(value: object, text: str) -> None:
-    assert _partitions.key_text(PartitionKey({"a": value})) == f"a={text}"
+@given(strategies.partition_sets(), st.data())
+def test_what_is_printed_of_a_declared_partition_is_read_back_by_every_command(
+    partitions: PartitionSet, data: st.DataObject
+) -> None:
+    dimensions = [
+        axis.dimension if isinstance(axis, TimeRange) else StaticDimension(axis.name, axis.values)
+        for axis in partitions.axes
+        if len(axis)
+    ]
+    if not partitions.size or not dimensions:
+        return
+    asset = definition("mart.a", *dimensions)
+    key = partitions.key_at(data.draw(st.integers(0, partitions.size - 1)))
+    words = shlex.split(labels.command("why", labels.label(asset.key, key)))
+    assert read(words[2], asset) == (asset.key, key)
+    words = shlex.split(labels.run_command(asset.key, key))
+    found = parse(*words[4::2], assets=[asset])
+    assert found == key
+    assert list(found.dimensions) == list(asset.partitioning.dimension_names)
+
+
+@pytest.mark.parametrize("value", ["a b", "a=b", "comma,val", "x]y", "a%20b", "", "2025-01-15"])
+def test_odd_values_are_read_in_the_spellings_of_today_and_of_older_versions(value: str) -> None:
+    asset = definition("mart.a", StaticDimension("k", values=[value, "plain"]))
+    wanted = (asset.key, PartitionKey({"k": value}))
+    assert read(labels.label(*wanted), asset) == wanted
+    assert parse(f"k={value}", assets=[asset]) == wanted[1]
+    if value:
+        assert read(f"mart.a[k={value}]", asset) == wanted
+        assert read(f"mart.a[{wanted[1].to_path()}]", asset) == wanted
+
+
+def test_the_dimensions_of_a_label_come_in_declared_order() -> None:
+    asset = definition("mart.a", StaticDimension("region", ["n"]), DailyPartition("date"))
+    _, key = read("mart.a[date=2025-01-05,region=n]", asset)
+    assert list(key.dimensions) == ["region", "date"]
+
+
+@pytest.mark.parametrize("label", ["mart.a[k=a", "mart.a[]", "mart.a[date=2025-01-05,x]", "[k=a]"])
+def test_what_is_no_label_is_refused(label: str) -> None:
+    with pytest.raises(errors.InvalidArgumentError):
+        read(label, DAILY)

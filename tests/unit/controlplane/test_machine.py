@@ -100,7 +100,7 @@ def test_a_failure_skips_everything_downstream_and_says_why() -> None:
     machine.start(NOW)
     fail(machine, 0)
     assert states(machine)[1:3] == [TaskState.SKIPPED, TaskState.SKIPPED]
-    assert machine.tasks[2].reason == "upstream raw.events[n=0] failed"
+    assert machine.tasks[2].reason == "upstream raw.events[n=i:0] failed"
     succeed(machine, 3)
     assert machine.run.state is RunState.FAILED
     assert machine.run.reason == "1 of 4 tasks failed"

@@ -10,7 +10,6 @@ import pytest
 from servo import errors
 from servo.controlplane import planner
 from servo.controlplane.catalog import Catalog
-from servo.controlplane.machine import label
 from servo.controlplane.mapping import Scope
 from servo.types import (
     AssetDefinition,
@@ -31,6 +30,7 @@ from servo.types import (
     latest,
     window,
 )
+from servo.types.labels import label
 from servo.types.plans import Plan
 from servo.types.requests import (
     AllPartitions,

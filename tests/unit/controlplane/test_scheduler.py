@@ -342,7 +342,7 @@ def test_two_runs_that_make_one_partition_take_turns() -> None:
     second = world.add_run("plain", "plain", partitions=[1, 2])
     world.connect(credit=9)
     assert world.dispatch() == [(first, 0), (second, 1)]
-    assert world.scheduler.missing(second, 0) == Resource("partition", "raw.plain[n=1]")
+    assert world.scheduler.missing(second, 0) == Resource("partition", 'raw.plain {"n":"i:1"}')
     world.finish(first, 0)
     assert world.dispatch() == [(second, 0)]
 

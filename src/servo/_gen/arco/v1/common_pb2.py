@@ -22,7 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 
 
 
-DESCRIPTOR = add_file(b'\n\x14\x61rco/v1/common.proto\x12\x07\x61rco.v1\"<\n\x08\x41ssetKey\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\"\x94\x01\n\x0cPartitionKey\x12\x45\n\ndimensions\x18\x01 \x03(\x0b\x32%.arco.v1.PartitionKey.DimensionsEntryR\ndimensions\x1a=\n\x0f\x44imensionsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = add_file(b'\n\x14\x61rco/v1/common.proto\x12\x07\x61rco.v1\"<\n\x08\x41ssetKey\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\"\xb9\x01\n\x0cPartitionKey\x12\x45\n\ndimensions\x18\x01 \x03(\x0b\x32%.arco.v1.PartitionKey.DimensionsEntryR\ndimensions\x12\x19\n\x05order\x18\x02 \x01(\tH\x00R\x05order\x88\x01\x01\x1a=\n\x0f\x44imensionsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\x42\x08\n\x06_orderb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ASSETKEY']._serialized_start=33
   _globals['_ASSETKEY']._serialized_end=93
   _globals['_PARTITIONKEY']._serialized_start=96
-  _globals['_PARTITIONKEY']._serialized_end=244
-  _globals['_PARTITIONKEY_DIMENSIONSENTRY']._serialized_start=183
-  _globals['_PARTITIONKEY_DIMENSIONSENTRY']._serialized_end=244
+  _globals['_PARTITIONKEY']._serialized_end=281
+  _globals['_PARTITIONKEY_DIMENSIONSENTRY']._serialized_start=210
+  _globals['_PARTITIONKEY_DIMENSIONSENTRY']._serialized_end=271
 # @@protoc_insertion_point(module_scope)

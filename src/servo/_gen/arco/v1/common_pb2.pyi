@@ -71,6 +71,13 @@ class PartitionKey(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     DIMENSIONS_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    order: _builtins.str
+    """The names of the dimensions in the order in which the asset declares them, separated by
+    commas, such as `date,region`. Absent where that is their alphabetical order. It says how the
+    partition is shown, and plays no part in which partition it is: keys with the same dimensions
+    are equal, have the same canonical form and the same fingerprint.
+    """
     @_builtins.property
     def dimensions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Dimension name to type-tagged scalar: `s:` string, `i:` 64-bit integer, `b:` bool,
@@ -81,11 +88,14 @@ class PartitionKey(_message.Message):
         self,
         *,
         dimensions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        order: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_order", b"_order", "order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimensions", b"dimensions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_order", b"_order", "dimensions", b"dimensions", "order", b"order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__order: _TypeAlias = _typing.Literal["order"]  # noqa: Y015
+    _WhichOneofArgType__order: _TypeAlias = _typing.Literal["_order", b"_order"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__order) -> _WhichOneofReturnType__order | None: ...
 
 Global___PartitionKey: _TypeAlias = PartitionKey  # noqa: Y015
