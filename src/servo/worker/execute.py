@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from servo import errors
@@ -70,6 +71,7 @@ class Environment:
         tenant_id: Shown to functions.
         workspace_id: Shown to functions.
         find: Finds the asset of a definition.
+        project: The project's root: what of a traceback lies below it is the author's.
     """
 
     data_root: DataRoot
@@ -77,6 +79,7 @@ class Environment:
     tenant_id: str = ""
     workspace_id: str = ""
     find: Callable[[AssetDefinition], Asset[..., Any]] = find_asset
+    project: Path = field(default_factory=Path.cwd)
 
 
 def execute(
@@ -137,6 +140,7 @@ class _Attempt:
         self._environment = environment
         self._reporter = reporter
         self.account = Account(dispatch.budget, reporter.spent)
+        self._called: Callable[..., Any] | None = None
 
     def ended(self, error: BaseException) -> AttemptCancelled | Failure:
         """Judge the error that ended the attempt, and write it into its log."""
@@ -144,13 +148,14 @@ class _Attempt:
         if reporter.check_cancelled() and _is_cancellation(error):
             reporter.note("INFO", "cancelled: the function stopped by itself")
             return AttemptCancelled(reason="the function stopped when it was asked to")
-        failure = failures.failure_of(error)
+        failure = failures.failure_of(error, self._called)
+        cause = error.__cause__
         if failures.needs_traceback(error):
-            reporter.note("ERROR", tracebacks.format_error(error))
+            self._explain(error)
         else:
             reporter.note("ERROR", failure.message)
-            if isinstance(error.__cause__, Exception | SystemExit):
-                reporter.note("ERROR", tracebacks.format_error(error.__cause__))
+            if isinstance(cause, Exception | SystemExit):
+                self._explain(cause)
         try:
             self.account.refuse_overdrawn()
         except errors.BudgetExhaustedError as exc:
@@ -160,13 +165,30 @@ class _Attempt:
                 reporter.note("ERROR", failure.message)
         return failure
 
+    def _explain(self, error: BaseException) -> None:
+        """Write a traceback into the log, and below it the line of the project that it is about.
+
+        Commands show that line from there: an error on the wire has neither paths nor frames.
+        """
+        project = self._environment.project
+        text = tracebacks.format_error(error, project)
+        code = self._definition.code
+        place = tracebacks.locate(error, project)
+        if place is None and self._called is not None and code.file_path:
+            # Python refused the call, or the error was returned and never raised.
+            path = tracebacks.relative_to(project, code.file_path) or code.file_path
+            place = tracebacks.Location(path, code.line_number, code.function)
+        self._reporter.note("ERROR", text if place is None else f"{text.rstrip()}\n{place}")
+
     def run(self) -> AttemptSucceeded:
         asset = self._environment.find(self._definition)
         readers = self._readers()
         self._check_inputs(readers)
         with traced(self._dispatch) as trace_context:
             context = self._context(trace_context)
-            returned = asset.function(context, **self._arguments(asset, readers))
+            arguments = self._arguments(asset, readers)
+            self._called = asset.function
+            returned = asset.function(context, **arguments)
             if hasattr(returned, "__await__"):
                 returned = coroutines.wait_for(returned, self._reporter.when_cancelled)
         self._refuse_to_go_on()

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
 from servo import errors
 from servo.types.reasons import FailureReason
 from servo.types.records import Failure
 from servo.types.runs import FailureCategory
-from servo.worker.tracebacks import one_line, printable
+from servo.worker.tracebacks import leaves, one_line, printable
 
-__all__ = ["ReturnedError", "failure_of", "needs_traceback"]
+__all__ = ["ReturnedError", "failure_of", "is_wrong_call", "needs_traceback"]
 
 _INPUT_CODES = frozenset({"INPUT_NOT_AVAILABLE", "INPUT_SCHEMA"})
+
+_PROGRAMMING_ERRORS: Final = (ImportError, SyntaxError, NameError, NotImplementedError)
+_NOT_RETRIED: Final = " (not retried: only a change of the code cures this)"
 
 
 class ReturnedError(Exception):
@@ -25,9 +33,17 @@ class ReturnedError(Exception):
         self.error = error
 
 
-def failure_of(error: BaseException) -> Failure:
-    """Classify an error that reached the border of user code."""
+def failure_of(error: BaseException, function: Callable[..., Any] | None = None) -> Failure:
+    """Classify an error that reached the border of user code.
+
+    Args:
+        error: What was raised.
+        function: The asset's function, where the error came while it was called.
+    """
     category, reason, retryable = _verdict(error)
+    is_incurable = retryable is None and (
+        _is_programming_error(error) or (function is not None and is_wrong_call(error, function))
+    )
     kind: type = type(error)
     if isinstance(error, SystemExit):
         message = f"the function called sys.exit({error.code!r}); return or raise instead"
@@ -37,6 +53,8 @@ def failure_of(error: BaseException) -> Failure:
         message = one_line(error)
     else:
         message = str(error).strip()
+    if is_incurable:
+        message, retryable = message + _NOT_RETRIED, False
     return Failure(
         category=category,
         message=printable(message.partition("\n")[0]),
@@ -44,6 +62,37 @@ def failure_of(error: BaseException) -> Failure:
         error_type=kind.__qualname__,
         retryable=retryable,
     )
+
+
+def _is_programming_error(error: BaseException) -> bool:
+    """Tell whether the code cannot work, whatever it is given; in a group one such error is enough.
+
+    A local variable is unbound on some paths only, often on the one behind `except: pass`: the next
+    attempt may take another one.
+    """
+    return any(
+        isinstance(one, _PROGRAMMING_ERRORS) and not isinstance(one, UnboundLocalError)
+        for one in leaves(error)
+    )
+
+
+def is_wrong_call(error: BaseException, function: Callable[..., Any]) -> bool:
+    """Tell whether a function does not take the arguments that it is called with.
+
+    Python raises that before the first line of the function, so no frame of it is there. The call
+    may be Servo's, or that of a decorator around the function.
+
+    Args:
+        error: What was raised.
+        function: The asset's function.
+    """
+    inner = inspect.unwrap(function)
+    code = getattr(inner, "__code__", None)
+    if code is None or not isinstance(error, TypeError):
+        return False
+    if any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__)):
+        return False
+    return one_line(error).startswith(f"{type(error).__qualname__}: {inner.__qualname__}() ")
 
 
 def needs_traceback(error: BaseException) -> bool:

@@ -81,7 +81,7 @@ class _Runner:
         self._current: OutboxReporter | None = None
         self._cancelled: Lease | None = None
         self._outbox: Outbox = Outbox(channel)
-        self._environment: Environment = Environment(data_root=DataRoot(data_root))
+        self._environment: Environment = Environment(data_root=DataRoot(data_root), project=project)
         self._flush_native = _native_flush()
         self._output = install_output()
         install_logging(self._outbox)
