@@ -190,6 +190,7 @@ EXCEPTIONS: dict[tuple[type, str], Callable[[], st.SearchStrategy[Any]]] = {
     ),
     (CreateRunRequest, "max_parallelism"): lambda: _SIZES,
     (CreateRunRequest, "timeout_seconds"): lambda: _SIZES,
+    (CreateRunRequest, "max_retries"): lambda: st.none() | _SIZES,
     (SetPoolRequest, "name"): strategies.names,
     (SetPoolRequest, "slots"): lambda: st.none() | _SIZES,
 }

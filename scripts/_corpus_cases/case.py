@@ -72,6 +72,7 @@ FAILURE: Final[Json] = {
     "retryable": False,
     "reason": "exception",
     "errorType": "ZeroDivisionError",
+    "maxAttempts": 4,
 }
 PROGRESS: Final[Json] = {"message": "half of the files", "percentage": 50}
 MATERIALIZATION: Final[Json] = {

@@ -124,6 +124,7 @@ RUN: Final[Json] = {
     "rootRunId": ulid("R3"),
     "paused": True,
     "endsAs": "RUN_STATE_TIMED_OUT",
+    "maxRetries": 5,
 }
 PLAN: Final[Json] = {
     "assets": [DAILY, EVENTS],
@@ -313,6 +314,7 @@ RUNS: Final = (
             "timeoutSeconds": 7200,
             "budget": BUDGET,
             "codeVersionId": "git-0123456789ab",
+            "maxRetries": 5,
         },
         "asks for a run",
     ),

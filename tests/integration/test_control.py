@@ -89,12 +89,14 @@ def test_a_run_is_asked_for_with_everything_that_it_may_take(ask: Ask, run: Run)
             timeout_seconds=90,
             budget={"usd": "1.50"},
             code_version_id="v1",
+            max_retries=0,
         )
 
     made = ask(create).run
     found = ask(lambda client: client.runs.get(made.run_id))
     assert (found.priority, found.max_parallelism, found.timeout_seconds) == (3, 2, 90)
     assert (dict(found.budget), found.code_version_id) == ({"usd": "1.50"}, "v1")
+    assert found.max_retries == 0
     assert found.reason.startswith("CODE_VERSION_NOT_AVAILABLE: ")
 
 

@@ -183,6 +183,21 @@ async def test_a_failed_task_skips_its_downstream_and_others_go_on(path: Path) -
 
 
 @sync
+async def test_a_run_may_have_its_own_number_of_retries(path: Path) -> None:
+    policy = ExecutionPolicy(max_retries=2, retry_delay_seconds=0)
+    failure = broken(FailureCategory.USER_CODE)
+    async with plane(path) as (_, caller), at_work(ScriptedWorker(caller, lambda _: failure)):
+        await caller.deploy([asset("raw.a", execution=policy)])
+        for max_retries, attempts in ((None, 3), (0, 1), (1, 2), (4, 5)):
+            created = await caller.create_run("raw.a", max_retries=max_retries)
+            await caller.watch(created.run.run_id)
+            found = await caller.get_run(created.run.run_id)
+            (task,) = found.tasks
+            assert (found.max_retries, task.attempt) == (max_retries, attempts)
+            assert task.failure == replace(failure, max_attempts=attempts)
+
+
+@sync
 async def test_a_retryable_failure_is_tried_again_after_its_delay(path: Path) -> None:
     def outcome(dispatch: TaskDispatch) -> Any:
         if dispatch.lease.attempt < 3:

@@ -54,7 +54,7 @@ class Broken:
 
     def __call__(self, dispatch: TaskDispatch) -> Outcome:
         if _label(dispatch) in self.names:
-            return Failure(category=FailureCategory.USER_CODE, message="it broke")
+            return Failure(category=FailureCategory.USER_CODE, message="it broke", retryable=False)
         return succeed(dispatch)
 
 
@@ -184,6 +184,7 @@ async def test_what_is_not_given_is_as_it_was_for_the_parent(path: Path) -> None
         "max_parallelism": 2,
         "timeout_seconds": 600,
         "budget": {"usd": "1.50"},
+        "max_retries": 0,
     }
     async with plane(path) as (_, caller), at_work(ScriptedWorker(caller, broken)) as worker:
         await caller.deploy(SHOP)
@@ -191,18 +192,19 @@ async def test_what_is_not_given_is_as_it_was_for_the_parent(path: Path) -> None
         second = await ended(caller, **repeat(first))
         assert worker.dispatches[-1].config == {"mode": "full"}
         assert (second.priority, second.max_parallelism, second.timeout_seconds) == (7, 2, 600)
-        assert second.budget == {"usd": "1.50"}
+        assert (second.budget, second.max_retries) == ({"usd": "1.50"}, 0)
         changed: dict[str, Any] = {
             "config": {"mode": "quick"},
             "priority": 3,
             "max_parallelism": 1,
             "timeout_seconds": 60,
             "budget": {"eur": "9"},
+            "max_retries": 1,
         }
         third = await ended(caller, **repeat(second), **changed)
         assert worker.dispatches[-1].config == {"mode": "quick"}
         assert (third.priority, third.max_parallelism, third.timeout_seconds) == (3, 1, 60)
-        assert third.budget == {"eur": "9"}
+        assert (third.budget, third.max_retries) == ({"eur": "9"}, 1)
         fourth = await ended(caller, **repeat(third))
         assert worker.dispatches[-1].config == {"mode": "quick"}
         assert (fourth.priority, fourth.budget) == (3, {"eur": "9"})

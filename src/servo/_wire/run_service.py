@@ -115,6 +115,8 @@ def create_run_request_to_proto(
     message.code_version_id = request.code_version_id
     if request.rerun is not None:
         rerun_to_proto(request.rerun, message.rerun)
+    if request.max_retries is not None:
+        message.max_retries = request.max_retries
 
 
 def create_run_request_from_proto(message: run_pb2.CreateRunRequest) -> CreateRunRequest:
@@ -142,6 +144,7 @@ def create_run_request_from_proto(message: run_pb2.CreateRunRequest) -> CreateRu
         budget=dict(message.budget),
         code_version_id=message.code_version_id,
         rerun=rerun_from_proto(message.rerun) if message.HasField("rerun") else None,
+        max_retries=message.max_retries if message.HasField("max_retries") else None,
     )
 
 

@@ -30,6 +30,7 @@ def failure_to_proto(failure: Failure, message: pb.Failure) -> None:
     message.message = failure.message
     message.reason = failure.reason
     message.error_type = failure.error_type
+    message.max_attempts = failure.max_attempts
     if failure.retryable is not None:
         message.retryable = failure.retryable
 
@@ -42,6 +43,7 @@ def failure_from_proto(message: pb.Failure) -> Failure:
         retryable=message.retryable if message.HasField("retryable") else None,
         reason=message.reason,
         error_type=message.error_type,
+        max_attempts=message.max_attempts,
     )
 
 
@@ -246,6 +248,8 @@ def run_to_proto(run: Run, message: pb.Run) -> None:
     message.paused = run.paused
     if run.ends_as is not None:
         message.ends_as = RUN_STATE.number[run.ends_as]
+    if run.max_retries is not None:
+        message.max_retries = run.max_retries
 
 
 def run_from_proto(message: pb.Run) -> Run:
@@ -281,4 +285,5 @@ def run_from_proto(message: pb.Run) -> Run:
         root_run_id=message.root_run_id,
         paused=message.paused,
         ends_as=RUN_STATE.member[message.ends_as] if message.ends_as else None,
+        max_retries=message.max_retries if has("max_retries") else None,
     )

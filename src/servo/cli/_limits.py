@@ -67,6 +67,13 @@ def options(command: Command) -> Command:
                 help="What its tasks may spend together, such as usd=1.50; repeatable.",
             ),
             click.option(
+                "--retries",
+                type=click.IntRange(min=0, max=2**31 - 1),
+                default=None,
+                metavar="N",
+                help="Most further attempts of each task, in place of what its asset says.",
+            ),
+            click.option(
                 "--code-version",
                 default="",
                 metavar="ID",

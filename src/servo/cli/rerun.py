@@ -58,6 +58,7 @@ def rerun(
     max_parallelism: int | None,
     timeout: int | None,
     budget: tuple[str, ...],
+    retries: int | None,
     code_version: str,
     no_wait: bool,
     as_json: bool,
@@ -96,6 +97,7 @@ def rerun(
             timeout_seconds=timeout or 0,
             budget=allowed,
             code_version_id=code_version,
+            max_retries=retries,
         )
         return _started.start(
             connection,

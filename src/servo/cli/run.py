@@ -70,6 +70,7 @@ def run(
     max_parallelism: int | None,
     timeout: int | None,
     budget: tuple[str, ...],
+    retries: int | None,
     code_version: str,
     no_wait: bool,
     as_json: bool,
@@ -110,6 +111,7 @@ def run(
             timeout_seconds=timeout or 0,
             budget=allowed,
             code_version_id=code_version,
+            max_retries=retries,
         )
         return _started.start(connection, create, wait=not no_wait, as_json=as_json, heading="")
 

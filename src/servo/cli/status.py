@@ -124,6 +124,7 @@ def _print_run(run: Run) -> None:
         ("ends as", str(run.ends_as or "")),
         ("priority", str(run.priority or "")),
         ("parallelism", f"at most {run.max_parallelism}" if run.max_parallelism else ""),
+        ("retries", "" if run.max_retries is None else f"at most {run.max_retries}"),
         ("time limit", _limit(run)),
         ("code", run.code_version_id),
         ("spent", _spent(run)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Final
 
 from msgspec.structs import replace
@@ -53,6 +54,7 @@ class ActiveRun:
         self.last_sequence = machine.run.last_sequence
         self.waiting: dict[int, Waiting] = {}
         self._edges: dict[AssetKey, list[Edge]] = {}
+        self._policies: dict[AssetKey, ExecutionPolicy] = {}
 
     @property
     def run_id(self) -> str:
@@ -60,8 +62,15 @@ class ActiveRun:
         return self.machine.run.run_id
 
     def policy(self, task: Task) -> ExecutionPolicy:
-        """Return how attempts of a task are made."""
-        return self.catalog.assets[task.asset_key].execution
+        """Return how attempts of a task are made, by its asset or else by the run."""
+        key, max_retries = task.asset_key, self.machine.run.max_retries
+        if max_retries is None:
+            return self.catalog.assets[key].execution
+        found = self._policies.get(key)
+        if found is None:
+            found = dataclasses.replace(self.catalog.assets[key].execution, max_retries=max_retries)
+            self._policies[key] = found
+        return found
 
     def snapshot(self) -> Run:
         """Return the run as it is now, with its counts and without its tasks."""

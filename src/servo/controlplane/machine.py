@@ -182,6 +182,7 @@ class RunMachine:
         cancelling = self.run.state is RunState.CANCELLING
         retry = task.attempt <= policy.max_retries and not cancelling
         retry = retry and is_retried(failure, policy)
+        failure = replace(failure, max_attempts=policy.max_retries + 1)
         change = TaskStateChanged(
             index=index,
             state=TaskState.RETRY_WAIT if retry else TaskState.FAILED,

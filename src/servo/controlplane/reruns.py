@@ -59,6 +59,9 @@ class Parent:
             code_version_id=(
                 request.code_version_id or (self.run.code_version_id if same_code else "")
             ),
+            max_retries=(
+                self.run.max_retries if request.max_retries is None else request.max_retries
+            ),
         )
 
 

@@ -259,6 +259,7 @@ def _new_run(
         code_version_id=request.code_version_id,
         parent_run_id=parent.run.run_id if parent else "",
         root_run_id=(parent.run.root_run_id or parent.run.run_id) if parent else "",
+        max_retries=request.max_retries,
     )
     tasks = [
         Task(

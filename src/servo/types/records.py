@@ -28,6 +28,7 @@ class Failure(Struct, frozen=True, kw_only=True, gc=False):
     retryable: bool | None = None
     reason: str = ""
     error_type: str = ""
+    max_attempts: int = 0
 
     @property
     def is_retryable(self) -> bool:
@@ -134,3 +135,4 @@ class Run(Struct, frozen=True, kw_only=True, gc=False):
     root_run_id: str = ""
     paused: bool = False
     ends_as: RunState | None = None
+    max_retries: int | None = None

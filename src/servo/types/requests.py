@@ -155,9 +155,12 @@ class CreateRunRequest(Struct, frozen=True, kw_only=True):
     budget: Amounts = field(default_factory=dict)
     code_version_id: str = ""
     rerun: Rerun | None = None
+    max_retries: int | None = None
 
     def __post_init__(self) -> None:
         check_int(self.max_parallelism, "max_parallelism", minimum=0)
+        if self.max_retries is not None:
+            check_int(self.max_retries, "max_retries", minimum=0)
         check_int(self.timeout_seconds, "timeout_seconds", minimum=0)
         force_setattr(self, "budget", amounts(self.budget, "budget"))
 

@@ -44,6 +44,7 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
     "rerun": st.one_of(
         st.none(), st.builds(Rerun, run_id=st.sampled_from("ab"), scope=st.sampled_from(RerunScope))
     ),
+    "max_retries": st.none() | NUMBERS,
 }
 REQUESTS = st.fixed_dictionaries(FIELDS).map(
     lambda found: CreateRunRequest(**found)  # type: ignore[arg-type]  # a strategy for each field

@@ -58,6 +58,7 @@ class AsyncRuns:
         timeout_seconds: int = 0,
         budget: Mapping[str, str] | None = None,
         code_version_id: str = "",
+        max_retries: int | None = None,
     ) -> CreateRunResponse:
         """Start a run.
 
@@ -75,6 +76,8 @@ class AsyncRuns:
             timeout_seconds: How long it may take; it ends as ``timed_out`` then. Zero for no limit.
             budget: What its tasks may spend together, by unit: ``{"usd": "1.50"}``.
             code_version_id: Only workers that announce this version of the user code execute it.
+            max_retries: How many more attempts its tasks get after the first, in place of what
+                their assets say; as they say when left out.
 
         Raises:
             InvalidArgumentError: The selection or the partitions make no sense, or an upstream
@@ -96,6 +99,7 @@ class AsyncRuns:
             timeout_seconds=timeout_seconds,
             budget=budget or {},
             code_version_id=code_version_id,
+            max_retries=max_retries,
         )
         return await self._calls.unary(methods.CREATE_RUN, request, at_least=_PLANNING_SECONDS)
 
@@ -115,6 +119,7 @@ class AsyncRuns:
         timeout_seconds: int = 0,
         budget: Mapping[str, str] | None = None,
         code_version_id: str = "",
+        max_retries: int | None = None,
     ) -> CreateRunResponse:
         """Repeat tasks of a run that has ended, with their partitions, as a new run.
 
@@ -136,6 +141,8 @@ class AsyncRuns:
             budget: What its tasks may spend together, by unit: ``{"usd": "1.50"}``.
             code_version_id: Only workers that announce this version of the user code execute it.
                 The parent's counts where the deployment is the parent's as well.
+            max_retries: How many more attempts its tasks get after the first, in place of what
+                their assets say.
 
         Raises:
             NotFoundError: There is no such run, or the deployment lacks an asset of it.
@@ -159,6 +166,7 @@ class AsyncRuns:
             budget=budget or {},
             code_version_id=code_version_id,
             rerun=Rerun(run_id=run_id, scope=scope),
+            max_retries=max_retries,
         )
         return await self._calls.unary(methods.CREATE_RUN, request, at_least=_PLANNING_SECONDS)
 

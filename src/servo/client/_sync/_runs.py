@@ -59,6 +59,7 @@ class Runs:
         timeout_seconds: int = 0,
         budget: Mapping[str, str] | None = None,
         code_version_id: str = "",
+        max_retries: int | None = None,
     ) -> CreateRunResponse:
         """Start a run.
 
@@ -76,6 +77,8 @@ class Runs:
             timeout_seconds: How long it may take; it ends as ``timed_out`` then. Zero for no limit.
             budget: What its tasks may spend together, by unit: ``{"usd": "1.50"}``.
             code_version_id: Only workers that announce this version of the user code execute it.
+            max_retries: How many more attempts its tasks get after the first, in place of what
+                their assets say; as they say when left out.
 
         Raises:
             InvalidArgumentError: The selection or the partitions make no sense, or an upstream
@@ -97,6 +100,7 @@ class Runs:
             timeout_seconds=timeout_seconds,
             budget=budget or {},
             code_version_id=code_version_id,
+            max_retries=max_retries,
         )
         return self._calls.unary(methods.CREATE_RUN, request, at_least=_PLANNING_SECONDS)
 
@@ -116,6 +120,7 @@ class Runs:
         timeout_seconds: int = 0,
         budget: Mapping[str, str] | None = None,
         code_version_id: str = "",
+        max_retries: int | None = None,
     ) -> CreateRunResponse:
         """Repeat tasks of a run that has ended, with their partitions, as a new run.
 
@@ -137,6 +142,8 @@ class Runs:
             budget: What its tasks may spend together, by unit: ``{"usd": "1.50"}``.
             code_version_id: Only workers that announce this version of the user code execute it.
                 The parent's counts where the deployment is the parent's as well.
+            max_retries: How many more attempts its tasks get after the first, in place of what
+                their assets say.
 
         Raises:
             NotFoundError: There is no such run, or the deployment lacks an asset of it.
@@ -160,6 +167,7 @@ class Runs:
             budget=budget or {},
             code_version_id=code_version_id,
             rerun=Rerun(run_id=run_id, scope=scope),
+            max_retries=max_retries,
         )
         return self._calls.unary(methods.CREATE_RUN, request, at_least=_PLANNING_SECONDS)
 

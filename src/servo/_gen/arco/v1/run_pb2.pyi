@@ -281,6 +281,7 @@ class Failure(_message.Message):
     RETRYABLE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     ERROR_TYPE_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     category: Global___FailureCategory.ValueType
     """Whose fault it is."""
     message: _builtins.str
@@ -293,6 +294,10 @@ class Failure(_message.Message):
     """
     error_type: _builtins.str
     """The class of the exception, when there was one."""
+    max_attempts: _builtins.int
+    """The attempts that the task may have in all, as it was when the control plane recorded the
+    failure; 0 where it is not known.
+    """
     def __init__(
         self,
         *,
@@ -301,10 +306,11 @@ class Failure(_message.Message):
         retryable: _builtins.bool | None = ...,
         reason: _builtins.str = ...,
         error_type: _builtins.str = ...,
+        max_attempts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retryable", b"_retryable", "retryable", b"retryable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retryable", b"_retryable", "category", b"category", "error_type", b"error_type", "message", b"message", "reason", b"reason", "retryable", b"retryable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retryable", b"_retryable", "category", b"category", "error_type", b"error_type", "max_attempts", b"max_attempts", "message", b"message", "reason", b"reason", "retryable", b"retryable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retryable: _TypeAlias = _typing.Literal["retryable"]  # noqa: Y015
     _WhichOneofArgType__retryable: _TypeAlias = _typing.Literal["_retryable", b"_retryable"]  # noqa: Y015
@@ -954,6 +960,7 @@ class Run(_message.Message):
     ROOT_RUN_ID_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
     ENDS_AS_FIELD_NUMBER: _builtins.int
+    MAX_RETRIES_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """ULID."""
     deployment_id: _builtins.str
@@ -984,6 +991,10 @@ class Run(_message.Message):
     """Whether it is held: nothing of it starts until it is resumed."""
     ends_as: Global___RunState.ValueType
     """The state in which it will end; only while it is CANCELLING."""
+    max_retries: _builtins.int
+    """How many more attempts its tasks get after the first, in place of what their assets say; absent:
+    as they say.
+    """
     @_builtins.property
     def selection(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What was selected."""
@@ -1047,12 +1058,15 @@ class Run(_message.Message):
         root_run_id: _builtins.str = ...,
         paused: _builtins.bool = ...,
         ends_as: Global___RunState.ValueType = ...,
+        max_retries: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "created_at", b"created_at", "finished_at", b"finished_at", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "counts", b"counts", "created_at", b"created_at", "finished_at", b"finished_at", "max_retries", b"max_retries", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "code_version_id", b"code_version_id", "counts", b"counts", "created_at", b"created_at", "deployment_id", b"deployment_id", "ends_as", b"ends_as", "finished_at", b"finished_at", "last_sequence", b"last_sequence", "max_parallelism", b"max_parallelism", "parent_run_id", b"parent_run_id", "paused", b"paused", "priority", b"priority", "reason", b"reason", "request_fingerprint", b"request_fingerprint", "root_run_id", b"root_run_id", "run_id", b"run_id", "run_key", b"run_key", "selection", b"selection", "spent", b"spent", "started_at", b"started_at", "state", b"state", "tasks", b"tasks", "timeout_seconds", b"timeout_seconds", "trace_context", b"trace_context"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "budget", b"budget", "code_version_id", b"code_version_id", "counts", b"counts", "created_at", b"created_at", "deployment_id", b"deployment_id", "ends_as", b"ends_as", "finished_at", b"finished_at", "last_sequence", b"last_sequence", "max_parallelism", b"max_parallelism", "max_retries", b"max_retries", "parent_run_id", b"parent_run_id", "paused", b"paused", "priority", b"priority", "reason", b"reason", "request_fingerprint", b"request_fingerprint", "root_run_id", b"root_run_id", "run_id", b"run_id", "run_key", b"run_key", "selection", b"selection", "spent", b"spent", "started_at", b"started_at", "state", b"state", "tasks", b"tasks", "timeout_seconds", b"timeout_seconds", "trace_context", b"trace_context"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_retries: _TypeAlias = _typing.Literal["max_retries"]  # noqa: Y015
+    _WhichOneofArgType__max_retries: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_retries) -> _WhichOneofReturnType__max_retries | None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
 
@@ -1207,6 +1221,7 @@ class CreateRunRequest(_message.Message):
     BUDGET_FIELD_NUMBER: _builtins.int
     CODE_VERSION_ID_FIELD_NUMBER: _builtins.int
     RERUN_FIELD_NUMBER: _builtins.int
+    MAX_RETRIES_FIELD_NUMBER: _builtins.int
     upstream: _builtins.bool
     """Whether everything upstream of the selection is run as well."""
     downstream: _builtins.bool
@@ -1223,6 +1238,10 @@ class CreateRunRequest(_message.Message):
     """How long it may take, seconds; it ends as TIMED_OUT then. 0 means no limit."""
     code_version_id: _builtins.str
     """Only workers that announce this version of the user code execute it; empty for any."""
+    max_retries: _builtins.int
+    """How many more attempts its tasks get after the first, in place of what their assets say; 0 for
+    none. Absent: as they say, and in a rerun as in the run that it repeats.
+    """
     @_builtins.property
     def selection(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Selections: asset keys, globs, `+raw.events`, `raw.events+2`, `tag:tier=gold`, `owner:ada`,
@@ -1261,12 +1280,15 @@ class CreateRunRequest(_message.Message):
         budget: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         code_version_id: _builtins.str = ...,
         rerun: Global___Rerun | None = ...,
+        max_retries: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["partitions", b"partitions", "rerun", b"rerun"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "max_retries", b"max_retries", "partitions", b"partitions", "rerun", b"rerun"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "code_version_id", b"code_version_id", "config", b"config", "deployment_id", b"deployment_id", "downstream", b"downstream", "max_parallelism", b"max_parallelism", "partitions", b"partitions", "priority", b"priority", "rerun", b"rerun", "run_key", b"run_key", "selection", b"selection", "timeout_seconds", b"timeout_seconds", "upstream", b"upstream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "budget", b"budget", "code_version_id", b"code_version_id", "config", b"config", "deployment_id", b"deployment_id", "downstream", b"downstream", "max_parallelism", b"max_parallelism", "max_retries", b"max_retries", "partitions", b"partitions", "priority", b"priority", "rerun", b"rerun", "run_key", b"run_key", "selection", b"selection", "timeout_seconds", b"timeout_seconds", "upstream", b"upstream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_retries: _TypeAlias = _typing.Literal["max_retries"]  # noqa: Y015
+    _WhichOneofArgType__max_retries: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_retries) -> _WhichOneofReturnType__max_retries | None: ...
 
 Global___CreateRunRequest: _TypeAlias = CreateRunRequest  # noqa: Y015
 
