@@ -255,7 +255,7 @@ async def test_assets_and_partitions_that_are_not_deployed_any_more_are_named(pa
         with pytest.raises(errors.NotFoundError, match=r"does not have: raw\.orders\. ") as gone:
             await caller.create_run(**repeat(first))
         assert gone.value.code == "ASSET_NOT_FOUND"
-        assert "--same-deployment" in str(gone.value)
+        assert "Repeat it with its own deployment" in str(gone.value)
         with pytest.raises(
             errors.InvalidArgumentError, match=r"raw\.days\[date=2025-01-02\], which"
         ):
@@ -285,7 +285,7 @@ async def test_a_run_is_repeated_after_its_end_only(path: Path) -> None:
         assert refused.value.code == "RUN_NOT_FINISHED"
         async with at_work(ScriptedWorker(caller)):
             await caller.watch(created.run.run_id)
-            with pytest.raises(errors.InvalidArgumentError, match="--all") as nothing:
+            with pytest.raises(errors.InvalidArgumentError, match="nothing is left to repeat") as nothing:
                 await caller.create_run(**repeat(created.run))
             assert nothing.value.code == "NOTHING_TO_RERUN"
             whole = repeat(created.run, RerunScope.ALL)

@@ -85,9 +85,28 @@ def _public(text: str) -> str:
     return text
 
 
+# What a control plane refuses is said in terms of the request; here it came from flags.
+_FLAGS: Final = {
+    "PARTITION_REQUIRED": "--partition NAME=VALUE, --partitions FIRST..LAST or --all-partitions "
+    "says which.",
+    "UPSTREAM_MISSING": "--upstream runs them as well.",
+    "NOTHING_TO_RERUN": "--all repeats what succeeded as well.",
+}
+_SAME_DEPLOYMENT: Final = "--same-deployment repeats a run with its own."
+
+
+def _text(error: errors.ServoError) -> str:
+    text, flags = str(error), _FLAGS.get(error.code)
+    if "run_id" in error.context and error.code in ("ASSET_NOT_FOUND", "INVALID_PARTITION"):
+        flags = _SAME_DEPLOYMENT  # the tasks of a run that the current deployment does not have
+    if flags is None:
+        return text
+    return f"{text}{'' if text.endswith(('.', '!', '?')) else '.'} {flags}"
+
+
 def print_error(error: errors.ServoError) -> None:
     """Print an error for people, on standard error."""
-    click.echo(f"{click.style('Error:', fg='red', bold=True)} {_public(str(error))}", err=True)
+    click.echo(f"{click.style('Error:', fg='red', bold=True)} {_public(_text(error))}", err=True)
     if error.request_id:
         tries = f" after {count(error.attempts, 'attempt')}" if error.attempts > 1 else ""
         click.echo(f"Request {error.request_id} failed{tries}.", err=True)
@@ -109,7 +128,7 @@ def print_error_json(error: errors.ServoError) -> None:
         "causes": error.to_dict()["causes"],
         "code": error.code,
         "context": context,
-        "message": str(error),
+        "message": _text(error),
     }
     text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     click.echo(_public(text))

@@ -68,7 +68,7 @@ def _selected_partitions(
     if asked is None:
         raise errors.InvalidArgumentError(
             f"asset {str(asset.key)!r} is partitioned by {names}; say which partitions: "
-            "--partition NAME=VALUE, --partitions FIRST..LAST or --all-partitions",
+            "one, a range, or all of them",
             code="PARTITION_REQUIRED",
         )
     own = {n: v for n, v in asked.dimensions.items() if n in strategy.dimension_names}
@@ -91,7 +91,7 @@ def _range_partitions(
         have = ", ".join(repr(d.name) for d in times) or "none"
         raise errors.InvalidArgumentError(
             f"asset {str(asset.key)!r}: a range needs one time dimension, it has {have}; "
-            "use --partition or --all-partitions",
+            "name one partition, or ask for all of them",
             code="INVALID_PARTITION",
         )
     dimension = matching[0]

@@ -280,7 +280,7 @@ class _Assembly:
         return errors.InvalidArgumentError(
             "some upstream partitions are neither materialised nor part of the run: "
             + "; ".join(lines)
-            + ". Add --upstream to run them as well",
+            + ". Materialise them first, or have the run include what is upstream",
             code="UPSTREAM_MISSING",
             context={"missing": str(sum(len(set(keys)) for keys in self.missing.values()))},
         )

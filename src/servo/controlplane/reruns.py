@@ -94,8 +94,7 @@ async def read_parent(workspace: Workspace, rerun: Rerun) -> Parent:
         tasks = await workspace.store.tasks(run.run_id, first, _PAGE)
     if not chosen:
         raise errors.InvalidArgumentError(
-            f"every task of run {run.run_id} succeeded, so nothing is left to repeat; --all "
-            "repeats all of them",
+            f"every task of run {run.run_id} succeeded, so nothing is left to repeat",
             code="NOTHING_TO_RERUN",
             context={"run_id": run.run_id},
         )
@@ -138,7 +137,7 @@ def choose(
         raise errors.NotFoundError(
             f"run {parent.run.run_id} has tasks of assets that deployment "
             f"{catalog.deployment_id} does not have: {_shortened(gone)}. Repeat it with its own "
-            "deployment (--same-deployment), or select what still exists, such as '*'",
+            "deployment, or select what still exists, such as '*'",
             code="ASSET_NOT_FOUND",
             context={"run_id": parent.run.run_id, "assets": ", ".join(gone)},
         )
@@ -151,8 +150,9 @@ def choose(
                 raise errors.InvalidArgumentError(
                     f"run {parent.run.run_id} has the task {label(key, partition)}, which "
                     f"deployment {catalog.deployment_id} does not declare: {exc}. Repeat it with "
-                    "its own deployment (--same-deployment), or select other assets",
+                    "its own deployment, or select other assets",
                     code="INVALID_PARTITION",
+                    context={"run_id": parent.run.run_id},
                 ) from exc
     return tasks
 

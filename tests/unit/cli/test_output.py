@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import ast
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import click
 import pytest
 
-from servo import errors
+from servo import controlplane, errors
 from servo.cli import _output
 
 NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
@@ -71,3 +74,43 @@ def test_an_error_for_programs_is_the_json_of_its_message(
 def test_states_keep_their_text_whatever_the_colour() -> None:
     assert click.unstyle(_output.state("failed")) == "failed"
     assert _output.state("unheard-of") in ("unheard-of", "unheard-of\x1b[0m")
+
+
+@pytest.mark.parametrize(
+    ("code", "context", "flag"),
+    [
+        ("PARTITION_REQUIRED", {}, "--all-partitions"),
+        ("UPSTREAM_MISSING", {}, "--upstream"),
+        ("NOTHING_TO_RERUN", {"run_id": "01"}, "--all"),
+        ("ASSET_NOT_FOUND", {"run_id": "01"}, "--same-deployment"),
+        ("INVALID_PARTITION", {"run_id": "01"}, "--same-deployment"),
+    ],
+)
+def test_a_refusal_of_the_control_plane_is_shown_with_the_flag_that_helps(
+    capsys: pytest.CaptureFixture[str], code: str, context: dict[str, str], flag: str
+) -> None:
+    error = errors.InvalidArgumentError("it is so", code=code, context=context)
+    _output.print_error(error)
+    _output.print_error_json(error)
+    printed = capsys.readouterr()
+    assert f"it is so. {flag}" in printed.err.replace("--partition NAME=VALUE, ", "").replace(
+        "--partitions FIRST..LAST or ", ""
+    )
+    assert flag in json.loads(printed.out)["message"]
+    assert flag not in str(error)
+
+
+def test_no_error_of_the_control_plane_speaks_of_flags_of_the_command_line() -> None:
+    """Except its own command, ``python -m servo.controlplane``, and what that works on."""
+    package = Path(controlplane.__file__).parent
+    own = {"__main__.py", "serve.py", "standing.py", "backup.py", "admission.py"}
+    flags = re.compile(r"(?<![-\w])--[a-z]")
+    found = [
+        f"{path.name}: {node.value}"
+        for path in package.rglob("*.py")
+        if path.name not in own
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if flags.search(node.value)
+    ]
+    assert found == []

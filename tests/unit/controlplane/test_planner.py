@@ -169,12 +169,12 @@ def test_downstream_adds_what_reads_the_partition() -> None:
     assert found["mart.carriers"] == ["staging.flights[date=2013-01-28]"]
 
 
-def test_a_missing_upstream_partition_is_refused_with_the_flag_that_adds_it() -> None:
+def test_a_missing_upstream_partition_is_refused_and_named() -> None:
     with pytest.raises(errors.InvalidArgumentError) as info:
         make(FLIGHTS, "mart.rolling", partitions=day("2013-01-02"))
     assert info.value.code == "UPSTREAM_MISSING"
     assert "staging.flights[date=2013-01-01]" in str(info.value)
-    assert "--upstream" in str(info.value)
+    assert "have the run include what is upstream" in str(info.value)
 
 
 def test_a_materialised_upstream_is_enough() -> None:
