@@ -19,6 +19,7 @@ from servo._wire.manifest_documents import (
 )
 from servo._wire.methods import METHODS, Method, MethodKind
 from servo._wire.statuses import DETAILS_KEY, WireStatus, error_from_status, status_for
+from servo._wire.weight import is_heavier_than
 
 __all__ = [
     "DETAILS_KEY",
@@ -37,6 +38,7 @@ __all__ = [
     "error_from_connect",
     "error_from_status",
     "from_json",
+    "is_heavier_than",
     "manifest_canonical_json",
     "manifest_fingerprint",
     "methods",

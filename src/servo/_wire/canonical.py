@@ -106,14 +106,15 @@ def _compile(descriptor: Descriptor) -> Printer:
 
 
 def _printer(field: FieldDescriptor) -> Printer:
-    if field.message_type is not None and _is_map(field, field.message_type):
+    if field.message_type is not None and is_map(field, field.message_type):
         entry = field.message_type.fields_by_name
         return _map_printer(_map_key_printer(entry["key"]), _single_printer(entry["value"]))
     single = _single_printer(field)
     return _list_printer(single) if field.is_repeated else single
 
 
-def _is_map(field: FieldDescriptor, value_type: Descriptor) -> bool:
+def is_map(field: FieldDescriptor, value_type: Descriptor) -> bool:
+    """Tell whether a field that holds messages of some type is a map."""
     # The option `map_entry` says the same, but reading options imports another 50 messages. No
     # other message can have this name: protoc refuses it.
     if not field.is_repeated or value_type.containing_type is None:

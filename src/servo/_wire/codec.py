@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar, cast
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, TypeVar, cast
 
 from google.protobuf.message import DecodeError, Message
 
 from servo._wire.canonical import print_message
+from servo._wire.request_limits import (
+    check_document,
+    check_items,
+    check_json_size,
+    check_structure,
+)
 from servo._wire.table import row_of
 from servo.errors import InvalidArgumentError, ServoError
 
@@ -65,6 +74,24 @@ def decode(cls: type[T], data: bytes) -> T:
         TypeError: The type is not part of the contract.
         InvalidArgumentError: The bytes are malformed, or the value in them is.
     """
+    return from_message(cls, _parsed(cls, data))
+
+
+def decode_untrusted(cls: type[T], data: bytes) -> T:
+    """Decode a request, whatever it holds, in a time that is bounded by its size.
+
+    Raises:
+        TypeError: The type is not part of the contract.
+        InvalidArgumentError: The bytes are malformed, or the value in them is, or there is more in
+            it than `servo._wire.request_limits` allows.
+    """
+    check_structure(row_of(cls).message.DESCRIPTOR, data)
+    message = _parsed(cls, data)
+    check_items(message)
+    return from_message(cls, message)
+
+
+def _parsed(cls: Any, data: bytes) -> Message:
     message = row_of(cls).message()
     try:
         message.ParseFromString(data)
@@ -73,7 +100,7 @@ def decode(cls: type[T], data: bytes) -> T:
             f"{len(data)} bytes that were received are no {_name(cls)}: {exc}; they were cut off, "
             f"or are something else"
         ) from exc
-    return from_message(cls, message)
+    return message
 
 
 def to_canonical_json(value: object) -> str:
@@ -122,6 +149,57 @@ def from_json(cls: type[T], text: str | bytes, *, ignore_unknown_fields: bool = 
             f"the JSON of a {_name(cls)} cannot be read: {type(exc).__name__}: {exc}"
         ) from exc
     return from_message(cls, message)
+
+
+def request_from_json(cls: type[T], data: bytes) -> T:
+    """Read a request from JSON, whatever it holds, in a time that is bounded by its size.
+
+    Fields that only a newer version knows are ignored, names of enum values that this one does not
+    know are not: a filter that is dropped would match everything.
+
+    Raises:
+        TypeError: The type is not part of the contract.
+        InvalidArgumentError: The text is not a JSON object in UTF-8, or a part of it is malformed,
+            or there is more in it than `servo._wire.request_limits` allows.
+    """
+    from google.protobuf import json_format
+
+    row = row_of(cls)
+    check_json_size(data)
+    message = row.message()
+    try:
+        document = json.loads(data.decode(), object_pairs_hook=_without_duplicates)
+        if not isinstance(document, dict):
+            raise InvalidArgumentError(
+                f"a {_name(cls)} is a JSON object, {{...}}, and what was received is "
+                f"{_KINDS.get(type(document), 'a number')}"
+            )
+        check_document(row.message.DESCRIPTOR, document)
+        json_format.ParseDict(document, message, ignore_unknown_fields=True)
+    except UnicodeDecodeError as exc:
+        raise InvalidArgumentError(
+            f"the JSON of a {_name(cls)} is not UTF-8: {exc.reason} at byte {exc.start}"
+        ) from exc
+    except json_format.ParseError as exc:
+        raise InvalidArgumentError(f"the JSON of a {_name(cls)} is invalid: {exc}") from exc
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise InvalidArgumentError(
+            f"the JSON of a {_name(cls)} cannot be read: {type(exc).__name__}: {exc}"
+        ) from exc
+    return from_message(cls, message)
+
+
+_KINDS: Final[Mapping[type, str]] = MappingProxyType(
+    {list: "an array", str: "a string", bool: "true or false", type(None): "null"}
+)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the name {twice[:100]!r} stands twice in one object")
+    return found
 
 
 def _name(cls: object) -> str:

@@ -20,6 +20,7 @@ from servo._wire.manifests import (
     manifest_chunk_to_proto,
     manifest_header_to_proto,
 )
+from servo._wire.request_limits import check_items, check_structure
 from servo.errors import InvalidArgumentError, ServoError
 from servo.types.assets import AssetDefinition
 from servo.types.manifests import ManifestContents
@@ -101,10 +102,13 @@ def decode_chunk(data: bytes) -> tuple[AssetDefinition, ...]:
 
 
 def _parse_chunk(data: bytes) -> deployment_pb2.ManifestChunk:
+    check_structure(deployment_pb2.ManifestChunk.DESCRIPTOR, data)
     try:
-        return deployment_pb2.ManifestChunk.FromString(data)
+        chunk = deployment_pb2.ManifestChunk.FromString(data)
     except DecodeError as exc:
         raise _invalid_chunk(data, exc) from exc
+    check_items(chunk)
+    return chunk
 
 
 def _invalid_chunk(data: bytes, problem: Exception) -> InvalidArgumentError:

@@ -20,12 +20,22 @@ from servo._gen.arco.v1 import (
     server_pb2,
     worker_pb2,
 )
-from servo._wire.codec import decode, encode
+from servo._wire.codec import decode, decode_untrusted, encode, request_from_json
 from servo._wire.table import row_of
 from servo.types import access, blockers, pools, requests, sessions
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+
+
+REQUEST_BYTES: Final = 1024 * 1024
+"""The largest request of most RPCs: 10,000 selections, or the digests of a million assets."""
+
+LARGE_REQUEST_BYTES: Final = 4 * 1024 * 1024
+"""The largest request of those that carry more: a chunk of a manifest, or results of a worker.
+
+It is also the largest message that any grpc server takes unless it is told otherwise.
+"""
 
 
 class MethodKind(StrEnum):
@@ -51,6 +61,7 @@ class Method(Generic[Request, Response]):
         response_type: Type of the façade that is answered with.
         idempotent: Whether sending the same request twice does no harm; a test compares it with
             the option of the RPC, whose reading would import a lot.
+        max_request_bytes: The largest request, or message of a stream, that a server reads.
     """
 
     service: str
@@ -59,6 +70,7 @@ class Method(Generic[Request, Response]):
     request_type: type[Request]
     response_type: type[Response]
     idempotent: bool
+    max_request_bytes: int = REQUEST_BYTES
 
     @property
     def path(self) -> str:
@@ -77,9 +89,17 @@ class Method(Generic[Request, Response]):
         """Decode what the server receives.
 
         Raises:
-            InvalidArgumentError: It is malformed.
+            InvalidArgumentError: It is malformed, or there is too much in it.
         """
-        return decode(self.request_type, data)
+        return decode_untrusted(self.request_type, data)
+
+    def decode_json_request(self, data: bytes) -> Request:
+        """Decode what the server receives as JSON.
+
+        Raises:
+            InvalidArgumentError: It is malformed, or there is too much in it.
+        """
+        return request_from_json(self.request_type, data)
 
     def encode_response(self, response: Response) -> bytes:
         """Encode what the server answers.
@@ -106,6 +126,7 @@ def _method(
     response_type: type[Response],
     *,
     idempotent: bool = True,
+    max_request_bytes: int = REQUEST_BYTES,
 ) -> Method[Request, Response]:
     service: ServiceDescriptor = file.services_by_name[service_name]
     descriptor: MethodDescriptor = service.methods_by_name[name]
@@ -124,14 +145,25 @@ def _method(
         request_type=request_type,
         response_type=response_type,
         idempotent=idempotent,
+        max_request_bytes=max_request_bytes,
     )
 
 
 def _deployments(
-    name: str, request_type: type[Request], response_type: type[Response]
+    name: str,
+    request_type: type[Request],
+    response_type: type[Response],
+    *,
+    max_request_bytes: int = REQUEST_BYTES,
 ) -> Method[Request, Response]:
-    file = deployment_pb2.DESCRIPTOR
-    return _method(file, "DeploymentService", name, request_type, response_type)
+    return _method(
+        deployment_pb2.DESCRIPTOR,
+        "DeploymentService",
+        name,
+        request_type,
+        response_type,
+        max_request_bytes=max_request_bytes,
+    )
 
 
 def _runs(
@@ -168,7 +200,10 @@ FIND_MISSING_CHUNKS: Final = _deployments(
     "FindMissingChunks", requests.FindMissingChunksRequest, requests.FindMissingChunksResponse
 )
 UPLOAD_CHUNKS: Final = _deployments(
-    "UploadChunks", requests.UploadChunksRequest, requests.UploadChunksResponse
+    "UploadChunks",
+    requests.UploadChunksRequest,
+    requests.UploadChunksResponse,
+    max_request_bytes=LARGE_REQUEST_BYTES,
 )
 READ_CHUNKS: Final = _deployments(
     "ReadChunks", requests.ReadChunksRequest, requests.ReadChunksResponse
@@ -237,6 +272,7 @@ OPEN_SESSION: Final = _method(
     sessions.OpenSessionRequest,
     sessions.OpenSessionResponse,
     idempotent=False,
+    max_request_bytes=LARGE_REQUEST_BYTES,
 )
 
 METHODS: Final[Mapping[str, Method[Any, Any]]] = MappingProxyType(

@@ -38,15 +38,9 @@ class Codec(Enum):
         Raises:
             servo.errors.InvalidArgumentError: It is malformed.
         """
-        if self is Codec.PROTO:
-            return method.decode_request(data)
-        try:
-            text = data.decode()
-        except UnicodeDecodeError as exc:
-            raise errors.InvalidArgumentError(
-                f"the body of {method.name} is no UTF-8: {exc.reason} at byte {exc.start}"
-            ) from exc
-        return _wire.from_json(method.request_type, text, ignore_unknown_fields=True)
+        return (
+            method.decode_request(data) if self is Codec.PROTO else method.decode_json_request(data)
+        )
 
     def encode(self, method: Method[Any, Any], response: Any) -> bytes:
         """Write a response."""

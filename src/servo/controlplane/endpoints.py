@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from servo import errors
 from servo._wire import METHODS, Method
 from servo.controlplane.caller import Caller
+from servo.controlplane.connect import RequestTooLargeError
+from servo.controlplane.converting import Converter
 from servo.controlplane.identity import Gate
 from servo.controlplane.pace import taken_in_time
 from servo.controlplane.service import Service
@@ -38,10 +40,14 @@ class Served(Protocol):
     """What a transport needs to know of the RPCs that it serves."""
 
     by_path: Mapping[str, Endpoint]
+    converter: Converter
 
     @property
     def gate(self) -> Admission:
         """What lets calls in."""
+
+    def tenant_of(self, caller: Any) -> str:
+        """Return whose call it is, for sharing what is scarce."""
 
     def while_valid(self, caller: Any) -> AbstractAsyncContextManager[None]:
         """Hold a stream open for as long as the caller's credential is good."""
@@ -64,7 +70,12 @@ class Endpoints:
             for path, method in METHODS.items()
         }
         self.gate = gate
+        self.converter = Converter()
         self._watch_limits = service.watch_limits
+
+    def tenant_of(self, caller: Caller) -> str:
+        """Return the tenant of a caller."""
+        return caller.tenant_id
 
     def while_valid(self, caller: Caller) -> AbstractAsyncContextManager[None]:
         """Hold a stream open for as long as the caller's credential is good."""
@@ -73,6 +84,24 @@ class Endpoints:
     def taken_in_time(self, response: object) -> AbstractAsyncContextManager[None]:
         """Bound how long a caller takes for one response of a stream."""
         return taken_in_time(response, self._watch_limits)
+
+
+def check_size(method: Method[Any, Any], size: int) -> None:
+    """Refuse a request that is larger than its RPC takes.
+
+    Raises:
+        RequestTooLargeError: It is.
+    """
+    if size > method.max_request_bytes:
+        raise too_large(method, method.max_request_bytes)
+
+
+def too_large(method: Method[Any, Any], limit: int) -> RequestTooLargeError:
+    """Return the error for a request of more bytes than are read."""
+    return RequestTooLargeError(
+        f"the request has more than {limit:,} bytes, which is the most that {method.name} takes; "
+        "send less at once"
+    )
 
 
 def verb_name(rpc: str) -> str:

@@ -18,8 +18,11 @@ from servo import _wire, errors
 from servo._wire import METHODS, Method, MethodKind
 from servo.client import Tls
 from servo.client.transport import Address, dial
+from servo.controlplane.converting import Converter
 from servo.controlplane.endpoints import Endpoint
 from servo.controlplane.http import HttpApp, Receive, Send
+from servo.controlplane.identity import TENANT_HEADER
+from servo.controlplane.inbox import Inbox
 
 if TYPE_CHECKING:
     from servo.controlplane.serve import ControlPlaneConfig
@@ -128,6 +131,7 @@ class GrpcRelay(grpc.GenericRpcHandler):
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self._inbox = Inbox()
         self._handlers = {path: self._handler(method) for path, method in METHODS.items()}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
@@ -135,15 +139,23 @@ class GrpcRelay(grpc.GenericRpcHandler):
         return self._handlers.get(handler_call_details.method)
 
     def _handler(self, method: Method[Any, Any]) -> grpc.RpcMethodHandler[bytes, bytes]:
+        # All of them take a stream: see `servo.controlplane.inbox`.
         if method.kind is MethodKind.UNARY:
-            return grpc.unary_unary_rpc_method_handler(self._unary(method.path))
+            return grpc.stream_unary_rpc_method_handler(self._unary(method.path))
         if method.kind is MethodKind.SERVER_STREAM:
-            return grpc.unary_stream_rpc_method_handler(self._server_stream(method.path))
+            return grpc.stream_stream_rpc_method_handler(self._server_stream(method.path))
         return grpc.stream_stream_rpc_method_handler(self._session(method.path))
 
-    def _unary(self, path: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
-        async def handle(data: bytes, context: Context) -> bytes:
+    async def _message(self, context: Context, metadata: _Metadata) -> bytes:
+        try:
+            return await self._inbox.read(str(dict(metadata).get(TENANT_HEADER, "")), context)
+        except errors.ServoError as exc:
+            await _abort(context, exc)
+
+    def _unary(self, path: str) -> Callable[[object, Context], Awaitable[bytes]]:
+        async def handle(_: object, context: Context) -> bytes:
             channel, metadata = await self._way(context)
+            data = await self._message(context, metadata)
             rpc: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
             try:
                 return await rpc(data, metadata=metadata, timeout=context.time_remaining())
@@ -152,9 +164,10 @@ class GrpcRelay(grpc.GenericRpcHandler):
 
         return handle
 
-    def _server_stream(self, path: str) -> Callable[[bytes, Context], Awaitable[None]]:
-        async def handle(data: bytes, context: Context) -> None:
+    def _server_stream(self, path: str) -> Callable[[object, Context], Awaitable[None]]:
+        async def handle(_: object, context: Context) -> None:
             channel, metadata = await self._way(context)
+            data = await self._message(context, metadata)
             rpc: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(path)
             await _copy(rpc(data, metadata=metadata, timeout=context.time_remaining()), context)
 
@@ -185,6 +198,7 @@ class HttpRelay:
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self.converter = Converter()
         self.by_path: Mapping[str, Endpoint] = {
             path: Endpoint(method, self._verb(method)) for path, method in METHODS.items()
         }
@@ -198,6 +212,10 @@ class HttpRelay:
         """Return what came with a call; whom it is from is settled where it goes."""
         del method
         return headers
+
+    def tenant_of(self, caller: Headers) -> str:
+        """Return the tenant that a call names; whether it may is settled where it goes."""
+        return str(caller.get(TENANT_HEADER, ""))
 
     def while_valid(self, caller: Headers) -> AbstractAsyncContextManager[None]:
         """Leave a stream open: whether the credential is still good is settled where it goes."""

@@ -16,10 +16,14 @@ import grpc.aio
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from servo.controlplane.inbox import OpenInbox
+
 SERVICE: Final = "grpc.health.v1.Health"
 _SERVING: Final = 1
 _NOT_SERVING: Final = 2
 _SERVICE_UNKNOWN: Final = 3
+_REQUEST_BYTES: Final = 1024
+_MOST_WATCHERS: Final = 500
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -80,9 +84,11 @@ class Health(grpc.GenericRpcHandler):
         self._serves = True
         self._stopped = asyncio.Event()
         self._handlers: dict[str, Any] = {
-            f"/{SERVICE}/Check": grpc.unary_unary_rpc_method_handler(self._check()),
-            f"/{SERVICE}/Watch": grpc.unary_stream_rpc_method_handler(self._watch()),
+            f"/{SERVICE}/Check": grpc.stream_unary_rpc_method_handler(self._check()),
+            f"/{SERVICE}/Watch": grpc.stream_stream_rpc_method_handler(self._watch()),
         }
+        self._inbox = OpenInbox()
+        self._watchers = 0
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """Return the handler of a path, as grpc asks for it."""
@@ -98,30 +104,41 @@ class Health(grpc.GenericRpcHandler):
             return _SERVICE_UNKNOWN
         return _SERVING if self._serves else _NOT_SERVING
 
-    def _check(self) -> Callable[[bytes, Context], Awaitable[bytes]]:
-        async def check(data: bytes, context: Context) -> bytes:
-            status = self._status(await _service_of(data, context))
+    def _check(self) -> Callable[[object, Context], Awaitable[bytes]]:
+        async def check(_: object, context: Context) -> bytes:
+            status = self._status(await self._service_of(context))
             if status == _SERVICE_UNKNOWN:
                 await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service here")
             return _response(status)
 
         return check
 
-    def _watch(self) -> Callable[[bytes, Context], Awaitable[None]]:
-        async def watch(data: bytes, context: Context) -> None:
-            service = await _service_of(data, context)
-            await context.write(_response(self._status(service)))
-            await self._stopped.wait()
-            await context.write(_response(self._status(service)))
+    def _watch(self) -> Callable[[object, Context], Awaitable[None]]:
+        async def watch(_: object, context: Context) -> None:
+            service = await self._service_of(context)
+            if self._watchers >= _MOST_WATCHERS:
+                await context.abort(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"{_MOST_WATCHERS} streams watch the health already; call Check",
+                )
+            self._watchers += 1
+            try:
+                await context.write(_response(self._status(service)))
+                await self._stopped.wait()
+                await context.write(_response(self._status(service)))
+            finally:
+                self._watchers -= 1
 
         return watch
 
-
-async def _service_of(data: bytes, context: Context) -> str:
-    try:
-        name: str = _message("HealthCheckRequest").FromString(data).service
-    except DecodeError:
+    async def _service_of(self, context: Context) -> str:
+        data = await self._inbox.read(context)
+        try:
+            if data is not None and len(data) <= _REQUEST_BYTES:
+                name: str = _message("HealthCheckRequest").FromString(data).service
+                return name
+        except DecodeError:
+            pass
         await context.abort(
-            grpc.StatusCode.INVALID_ARGUMENT, "the request is no HealthCheckRequest"
+            grpc.StatusCode.INVALID_ARGUMENT, "the request is not a HealthCheckRequest"
         )
-    return name

@@ -11,13 +11,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from servo import _wire, errors
-from servo._wire import MethodKind
+from servo._wire import Method, MethodKind
 from servo.controlplane import connect
 from servo.controlplane.connect import Codec, RequestTooLargeError, UnimplementedError
-from servo.controlplane.endpoints import Endpoint, Served, note_failure
+from servo.controlplane.endpoints import Endpoint, Served, note_failure, too_large
 from servo.controlplane.identity import REQUEST_ID_HEADER, request_id_of
 from servo.controlplane.limits import MAX_REQUEST_BYTES
 
@@ -116,12 +117,31 @@ class HttpApp:
             caller = await self._endpoints.gate.admit(method, exchange.identity)
             timeout = connect.timeout_of(exchange.headers, method.kind)
             async with _deadline(timeout, method.path):
-                request = codec.decode(method, await exchange.body(self._max_request_bytes))
-                response = codec.encode(method, await endpoint.verb(caller, request))
+                body = await exchange.body(method, self._limit(method))
+                request = await self._decoded(caller, codec, method, body)
+                response = await endpoint.verb(caller, request)
+                data = await self._encoded(caller, codec, method, response)
         except Exception as exc:  # everything ends here, as an answer
             await exchange.fail(exc, method.path)
             return
-        await exchange.respond(200, response, codec.content_type(method.kind))
+        await exchange.respond(200, data, codec.content_type(method.kind))
+
+    def _limit(self, method: Method[Any, Any]) -> int:
+        return min(self._max_request_bytes, method.max_request_bytes)
+
+    async def _decoded(
+        self, caller: Any, codec: Codec, method: Method[Any, Any], data: bytes
+    ) -> Any:
+        tenant_id = self._endpoints.tenant_of(caller)
+        decode = partial(codec.decode, method)
+        return await self._endpoints.converter.decode(tenant_id, decode, data)
+
+    async def _encoded(
+        self, caller: Any, codec: Codec, method: Method[Any, Any], response: Any
+    ) -> bytes:
+        tenant_id = self._endpoints.tenant_of(caller)
+        encode = partial(codec.encode, method)
+        return await self._endpoints.converter.encode(tenant_id, encode, response)
 
     async def _stream(self, endpoint: Endpoint, exchange: _Exchange, codec: Codec) -> None:
         method = endpoint.method
@@ -137,8 +157,9 @@ class HttpApp:
             caller = await self._endpoints.gate.admit(method, exchange.identity)
             timeout = connect.timeout_of(exchange.headers, method.kind)
             async with _deadline(timeout, method.path):
-                body = await exchange.body(self._max_request_bytes + connect.ENVELOPE_BYTES)
-                request = codec.decode(method, connect.only_message(body))
+                limit = self._limit(method) + connect.ENVELOPE_BYTES
+                body = connect.only_message(await exchange.body(method, limit))
+                request = await self._decoded(caller, codec, method, body)
                 responses = endpoint.verb(caller, request)
                 async with (
                     aclosing(responses),
@@ -147,7 +168,8 @@ class HttpApp:
                 ):
                     async for response in responses:
                         async with self._endpoints.taken_in_time(response):
-                            await exchange.write(connect.envelope(codec.encode(method, response)))
+                            data = await self._encoded(caller, codec, method, response)
+                            await exchange.write(connect.envelope(data))
         except Exception as exc:  # everything ends here, as the end of the stream
             end = connect.end_of_stream(exchange.failure(exc, method.path))
         await exchange.write(end, more=False)
@@ -177,8 +199,8 @@ class _Exchange:
             return "transfer-encoding" not in self.headers
         return announced.isdigit() and len(announced) < 12 and int(announced) <= _DRAINED_BYTES
 
-    async def body(self, limit: int) -> bytes:
-        """Read the body.
+    async def body(self, method: Method[Any, Any], limit: int) -> bytes:
+        """Read the body; how long it may take is up to the listener.
 
         Raises:
             RequestTooLargeError: It is larger than ``limit``.
@@ -186,7 +208,7 @@ class _Exchange:
         parts, size = [], 0
         announced = self.headers.get("content-length", "0")
         if int(announced) > limit:
-            raise _too_large(limit)
+            raise too_large(method, limit)
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -194,7 +216,7 @@ class _Exchange:
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > limit:
-                raise _too_large(limit)
+                raise too_large(method, limit)
             if not message.get("more_body"):
                 self._is_read = True
                 return b"".join(parts)
@@ -290,13 +312,6 @@ async def _deadline(seconds: float | None, path: str) -> AsyncIterator[None]:
         raise errors.DeadlineError(
             f"{path} was not done within the {seconds:g} s that the caller gave it"
         ) from exc
-
-
-def _too_large(limit: int) -> RequestTooLargeError:
-    return RequestTooLargeError(
-        f"the request has more than {limit:,} bytes, which is the most that this server reads; "
-        "send less at once"
-    )
 
 
 def _json(document: object) -> bytes:

@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from servo import errors
+from servo._wire import methods
 
-MAX_REQUEST_BYTES: Final = 16 * 1024 * 1024
-"""The largest request that a server takes unless it is set up otherwise.
+MAX_REQUEST_BYTES: Final = methods.LARGE_REQUEST_BYTES
+"""The largest request that a server takes; most RPCs take less, see `Method.max_request_bytes`."""
 
-A manifest arrives in chunks of at most a few megabytes, a result in one message.
-"""
+MESSAGE_SECONDS: Final = 30.0
+"""How long the message of a call may take to arrive: 4 MB at one megabit a second."""
+
+HEAD_SECONDS: Final = 10.0
+"""How long the head of an HTTP request may take to arrive, or a TLS handshake."""
+
+IDLE_SECONDS: Final = 30.0
+"""How long an HTTP connection may be silent between two requests."""
 
 _MOST_BUCKETS: Final = 10_000
 

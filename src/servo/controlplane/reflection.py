@@ -5,7 +5,7 @@ Like the health service, its messages live in a descriptor pool of their own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import cached_property
 from typing import Any, Final
 
@@ -14,9 +14,12 @@ import grpc.aio
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from servo.controlplane.inbox import OpenInbox
+
 VERSIONS: Final = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
 _NOT_FOUND: Final = 5
 _UNIMPLEMENTED: Final = 12
+_REQUEST_BYTES: Final = 16 * 1024
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 _FIELD = descriptor_pb2.FieldDescriptorProto
@@ -104,6 +107,7 @@ class Reflection(grpc.GenericRpcHandler):
 
     def __init__(self, files: Callable[[], Iterable[descriptor_pb2.FileDescriptorProto]]) -> None:
         self._read_files = files
+        self._inbox = OpenInbox()
         self._handlers: dict[str, Any] = {
             f"/{package}.ServerReflection/ServerReflectionInfo": (
                 grpc.stream_stream_rpc_method_handler(self._handler(package))
@@ -130,17 +134,19 @@ class Reflection(grpc.GenericRpcHandler):
     def _message(self, full_name: str) -> Any:
         return message_factory.GetMessageClass(self._pool.FindMessageTypeByName(full_name))
 
-    def _handler(self, package: str) -> Callable[[AsyncIterator[bytes], Context], Awaitable[None]]:
-        async def handle(requests: AsyncIterator[bytes], context: Context) -> None:
+    def _handler(self, package: str) -> Callable[[object, Context], Awaitable[None]]:
+        async def handle(_: object, context: Context) -> None:
             request_type = self._message(f"{package}.ServerReflectionRequest")
             response_type = self._message(f"{package}.ServerReflectionResponse")
-            async for data in requests:
+            while (data := await self._inbox.read(context)) is not None:
                 try:
+                    if len(data) > _REQUEST_BYTES:
+                        raise DecodeError
                     request = request_type.FromString(data)
                 except DecodeError:
                     await context.abort(
                         grpc.StatusCode.INVALID_ARGUMENT,
-                        "the request is no ServerReflectionRequest",
+                        "the request is not a ServerReflectionRequest",
                     )
                 response = response_type(valid_host=request.host, original_request=request)
                 self._answer(request, response)

@@ -1,7 +1,8 @@
 """The gRPC side of the control plane: every row of the method table, served by a verb.
 
 grpc hands over bytes; requests are decoded and responses encoded here, so that what is wrong
-with a request reaches the caller as INVALID_ARGUMENT.
+with a request reaches the caller as INVALID_ARGUMENT. Nothing of a request is read before the
+gate: grpc would do so for RPCs that take one message, therefore all are served as streams.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import grpc.aio
 
 from servo import _wire
 from servo._wire import Method, MethodKind
-from servo.controlplane.endpoints import Endpoint, Endpoints, note_failure
+from servo.controlplane.caller import Caller
+from servo.controlplane.endpoints import Endpoint, Endpoints, check_size, note_failure
 from servo.controlplane.identity import request_id_of
+from servo.controlplane.inbox import Inbox
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 _Metadata = dict[str, str | bytes]
@@ -35,6 +38,7 @@ class Router(grpc.GenericRpcHandler):
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
+        self._inbox = Inbox()
         self._handlers = {
             path: self._handler(endpoint) for path, endpoint in endpoints.by_path.items()
         }
@@ -44,24 +48,39 @@ class Router(grpc.GenericRpcHandler):
         return self._handlers.get(handler_call_details.method)
 
     def _handler(self, endpoint: Endpoint) -> grpc.RpcMethodHandler[bytes, bytes]:
+        # All of them take a stream: see `servo.controlplane.inbox`.
         method, verb = endpoint.method, endpoint.verb
         if method.kind is MethodKind.UNARY:
-            return grpc.unary_unary_rpc_method_handler(self._unary(method, verb))
+            return grpc.stream_unary_rpc_method_handler(self._unary(method, verb))
         if method.kind is MethodKind.SERVER_STREAM:
-            return grpc.unary_stream_rpc_method_handler(self._server_stream(method, verb))
+            return grpc.stream_stream_rpc_method_handler(self._server_stream(method, verb))
         return grpc.stream_stream_rpc_method_handler(self._session(method, verb))
+
+    async def _request(self, method: Method[Any, Any], caller: Caller, context: Context) -> Any:
+        """Read the request of a call that has one."""
+        data = await self._inbox.read(caller.tenant_id, context)
+        return await self._decoded(method, caller, data)
+
+    async def _decoded(self, method: Method[Any, Any], caller: Caller, data: bytes) -> Any:
+        check_size(method, len(data))
+        decode = method.decode_request
+        return await self._endpoints.converter.decode(caller.tenant_id, decode, data)
+
+    async def _encoded(self, method: Method[Any, Any], caller: Caller, response: Any) -> bytes:
+        encode = method.encode_response
+        return await self._endpoints.converter.encode(caller.tenant_id, encode, response)
 
     def _unary(
         self, method: Method[Any, Any], verb: Callable[..., Awaitable[Any]]
-    ) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    ) -> Callable[[object, Context], Awaitable[bytes]]:
         admit = self._endpoints.gate.admit
 
-        async def handle(data: bytes, context: Context) -> bytes:
+        async def handle(_: object, context: Context) -> bytes:
             metadata = _metadata(context)
             try:
                 caller = await admit(method, metadata)
-                response = await verb(caller, method.decode_request(data))
-                return method.encode_response(response)
+                response = await verb(caller, await self._request(method, caller, context))
+                return await self._encoded(method, caller, response)
             except Exception as exc:  # everything ends here, as a status
                 await _abort(context, method, metadata, exc)
                 raise
@@ -73,17 +92,17 @@ class Router(grpc.GenericRpcHandler):
 
     def _server_stream(
         self, method: Method[Any, Any], verb: Callable[..., AsyncGenerator[Any]]
-    ) -> Callable[[bytes, Context], Awaitable[None]]:
-        async def handle(data: bytes, context: Context) -> None:
+    ) -> Callable[[object, Context], Awaitable[None]]:
+        async def handle(_: object, context: Context) -> None:
             metadata = _metadata(context)
             try:
                 caller = await self._endpoints.gate.admit(method, metadata)
-                responses = verb(caller, method.decode_request(data))
+                responses = verb(caller, await self._request(method, caller, context))
                 await context.send_initial_metadata(_NO_METADATA)
                 async with aclosing(responses), self._endpoints.while_valid(caller):
                     async for response in responses:
                         async with self._endpoints.taken_in_time(response):
-                            await context.write(method.encode_response(response))
+                            await context.write(await self._encoded(method, caller, response))
             except Exception as exc:  # everything ends here, as a status
                 await _abort(context, method, metadata, exc)
 
@@ -92,19 +111,23 @@ class Router(grpc.GenericRpcHandler):
     def _session(
         self, method: Method[Any, Any], verb: Callable[..., AsyncGenerator[Any]]
     ) -> Callable[[AsyncIterator[bytes], Context], Awaitable[None]]:
-        async def decoded(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async def decoded(
+            requests: AsyncIterator[bytes], caller: Caller, context: Context
+        ) -> AsyncIterator[Any]:
+            # The first one has a deadline; later ones come when there is something to say.
+            yield await self._request(method, caller, context)
             async for data in requests:
-                yield method.decode_request(data)
+                yield await self._decoded(method, caller, data)
 
         async def handle(requests: AsyncIterator[bytes], context: Context) -> None:
             metadata = _metadata(context)
             try:
                 caller = await self._endpoints.gate.admit(method, metadata)
-                responses = verb(caller, decoded(requests))
+                responses = verb(caller, decoded(requests, caller, context))
                 await context.send_initial_metadata(_NO_METADATA)
                 async with aclosing(responses), self._endpoints.while_valid(caller):
                     async for response in responses:
-                        await context.write(method.encode_response(response))
+                        await context.write(await self._encoded(method, caller, response))
             except Exception as exc:  # everything ends here, as a status
                 await _abort(context, method, metadata, exc)
 

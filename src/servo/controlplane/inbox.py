@@ -1,0 +1,94 @@
+"""Reading the messages of gRPC calls: bounded in time and number, and only after the gate.
+
+grpc would read the request of a unary call before any code of a server runs. Every RPC is
+therefore registered as one that takes a stream, which looks the same on the wire: its handler
+starts with the metadata, and until it reads, flow control holds the sender back after 64 KB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import grpc.aio
+
+from servo import errors
+from servo.controlplane.limits import MESSAGE_SECONDS
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+_TENANT_MESSAGES: Final = 64
+_OPEN_MESSAGES: Final = 64
+
+
+class Inbox:
+    """Reads messages of callers who have passed the gate.
+
+    Of one tenant so many are read at a time; more wait, and so do their senders.
+    """
+
+    def __init__(self) -> None:
+        self._room: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def read(self, tenant_id: str, context: Context) -> bytes:
+        """Read the message of a call.
+
+        Raises:
+            servo.errors.InvalidArgumentError: There is none.
+            servo.errors.DeadlineError: It does not arrive in time.
+        """
+        room = self._room.get(tenant_id)
+        if room is None:
+            room = self._room[tenant_id] = asyncio.Semaphore(_TENANT_MESSAGES)
+        async with room:
+            try:
+                async with asyncio.timeout(MESSAGE_SECONDS):
+                    return _only(await context.read())
+            except TimeoutError as exc:
+                raise _late() from exc
+
+
+class OpenInbox:
+    """Reads messages of RPCs that need no key.
+
+    When too many are unfinished the oldest ones are given up: an honest message arrives with its
+    call, so it is never among them.
+    """
+
+    def __init__(self) -> None:
+        self._unfinished: dict[asyncio.Timeout, None] = {}
+
+    async def read(self, context: Context) -> bytes | None:
+        """Read the next message of a call; `None` when there is no other, or not in time."""
+        limit = asyncio.timeout(MESSAGE_SECONDS)
+        try:
+            async with limit:
+                self._make_room()
+                self._unfinished[limit] = None
+                data: Any = await context.read()
+                return data if isinstance(data, bytes) else None
+        except TimeoutError:
+            return None
+        finally:
+            self._unfinished.pop(limit, None)
+
+    def _make_room(self) -> None:
+        while len(self._unfinished) >= _OPEN_MESSAGES:
+            oldest = next(iter(self._unfinished))
+            del self._unfinished[oldest]
+            if not oldest.expired():
+                oldest.reschedule(asyncio.get_running_loop().time())
+
+
+def _only(data: Any) -> bytes:
+    if not isinstance(data, bytes):
+        raise errors.InvalidArgumentError("the call has no message; an empty one has no bytes")
+    return data
+
+
+def _late() -> errors.DeadlineError:
+    return errors.DeadlineError(
+        f"the message of the call did not arrive within {MESSAGE_SECONDS:g} s",
+        code="REQUEST_TOO_SLOW",
+    )
