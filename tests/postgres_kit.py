@@ -153,7 +153,7 @@ def empty_database(*, template: bool = False, server: str | None = None) -> Iter
 @functools.cache
 def _template(admin: str) -> str:
     """Migrating takes longer than copying, so it happens once for each server and schema."""
-    contents = b"".join(path.read_bytes() for path in known(admin).values())
+    contents = "".join(known(admin).values()).encode()
     name = f"servo_template_{hashlib.sha256(contents).hexdigest()[:16]}"
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(1)")

@@ -23,7 +23,7 @@ def parse(text: str) -> Path | str:
         servo.errors.ConfigurationError: It is the URL of something else, or of nothing.
     """
     scheme, separator, rest = text.partition("://")
-    if not separator:
+    if not separator or "/" in scheme:
         return Path(text)
     if scheme not in SCHEMES or not rest:
         raise errors.ConfigurationError(
@@ -36,7 +36,9 @@ def parse(text: str) -> Path | str:
 
 def masked(database: Path | str) -> str:
     """Return a database as it may be shown: without passwords."""
-    text = _credentials.sub(rf"\1:{_MASK}@", str(database))
+    if isinstance(database, Path):
+        return str(database)
+    text = _credentials.sub(rf"\1:{_MASK}@", database)
     return _password.sub(rf"\g<1>{_MASK}", text)
 
 

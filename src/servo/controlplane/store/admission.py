@@ -51,15 +51,17 @@ def require_file(path: Path) -> None:
 def connect(path: Path) -> sqlite3.Connection:
     """Open a database file that exists.
 
+    On a disk that cannot be written it is read as it is, as long as nothing of it is still in a
+    journal.
+
     Raises:
         servo.errors.ConfigurationError: There is none.
+        servo.errors.FilesystemError: It cannot be opened here, because nothing can be written.
         sqlite3.Error: It cannot be opened, or is no database.
     """
     require_file(path)
     # Not as a control plane does: one that only looks at a backup leaves its bytes as they are.
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=5
-    )
+    connection = _open(path, "mode=rw") if not is_read_only(path) else _open_read_only(path)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     # Temporary tables may have a row for each of millions of tasks.
@@ -67,11 +69,45 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def is_read_only(path: Path) -> bool:
+    """Whether a database file, or the folder that its journals go to, cannot be written."""
+    return not (os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK))
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    connection = _open(path, "mode=ro")
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.OperationalError as exc:
+        connection.close()
+        journals = [Path(f"{path}{suffix}") for suffix in ("-wal", "-journal")]
+        left = [one.name for one in journals if one.exists() and one.stat().st_size]
+        if left:
+            raise errors.FilesystemError(
+                f"the database {str(path)!r} cannot be opened here: nothing can be written, and "
+                f"what was recorded last is in {left[0]!r}, which has to be put in first",
+                code="DATABASE_READ_ONLY",
+            ) from exc
+        return _open(path, "immutable=1")
+    return connection
+
+
+def _open(path: Path, options: str) -> sqlite3.Connection:
+    name = f"{path.absolute().as_uri()}?{options}"
+    return sqlite3.connect(name, uri=True, isolation_level=None, timeout=5)
+
+
 def _lock(path: Path) -> int:
     deadline = time.monotonic() + _LOCK_PATIENCE
     while True:
         try:
             return files.lock(path)
+        except OSError as exc:
+            raise errors.FilesystemError(
+                f"the lock of the database {str(path)!r} cannot be taken: {exc.strerror}; nothing "
+                "was changed. Check the disk and the rights on the folder",
+                code="DATABASE_UNUSABLE",
+            ) from exc
         except errors.ConfigurationError as exc:
             if time.monotonic() > deadline:
                 process = str(exc.context.get("process", "unknown"))

@@ -29,6 +29,9 @@ from servo.types.deployments import Deployment
 from servo.types.events import Event
 
 _FEW: Final = 50
+_ELSEWHERE: Final = (
+    "check it where it can be written, or a copy of it: the file together with those beside it"
+)
 _LOST: Final = {
     "lost_tasks": "tasks",
     "lost_plans": "plans",
@@ -57,7 +60,10 @@ def check(location: Path | str, progress: Progress = silent) -> Findings:
             if _check_schema(database, found):
                 _check_contents(database, found, progress)
     except errors.FilesystemError as exc:
-        found.add("integrity", str(location), str(exc.__cause__ or exc))
+        if exc.code == "DATABASE_READ_ONLY":
+            found.add("unreadable", str(location), str(exc), _ELSEWHERE)
+        else:
+            found.add("integrity", str(location), str(exc.__cause__ or exc))
     return found
 
 

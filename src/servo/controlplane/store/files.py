@@ -5,15 +5,23 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from servo import errors
+
+LONGEST_PATH: Final = 504
+"""Bytes that the path of a database may have: of SQLite's 512, the names of its journals."""
+SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+_OWNER_ONLY: Final = 0o600
+_OTHERS: Final = 0o077
 
 
 def lock(path: Path) -> int:
     """Take the lock of a database file, or say who has it."""
     lock_path = path.with_name(path.name + ".lock")
-    handle = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
@@ -31,10 +39,42 @@ def lock(path: Path) -> int:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a connection whose commits are durable."""
+    """Open a connection whose commits are durable.
+
+    Raises:
+        sqlite3.Error: It cannot be opened.
+    """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
+
+
+def make_private(path: Path) -> None:
+    """Let only the owner read a database file, and make it if there is none.
+
+    SQLite gives its journal files the mode of the database file; those that are there already are
+    changed as well. A file of somebody else stays as it is: its owner decides.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY))
+    for suffix in ("", *SIDE_FILES):
+        one = Path(f"{path}{suffix}")
+        with suppress(FileNotFoundError, PermissionError):
+            if one.stat().st_mode & _OTHERS:
+                one.chmod(_OWNER_ONLY)
+
+
+def why_not(path: Path, exc: Exception) -> str:
+    """Return why a database cannot be opened or written, and what to do about it."""
+    length = len(os.fsencode(os.path.realpath(path)))
+    if length > LONGEST_PATH:
+        return (
+            f"its path has {length} bytes, and SQLite takes no more than {LONGEST_PATH}; move the "
+            "project to a shorter one"
+        )
+    return f"{exc}; check the disk and the rights on its folder"

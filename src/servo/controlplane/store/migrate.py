@@ -10,21 +10,45 @@ plane takes to start.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
 
 from servo import errors
-from servo.controlplane.store import address
+from servo.controlplane.store import address, admission
 
 
-def known(database: Path | str) -> dict[str, Path]:
-    """Return the migrations that this version of Servo has for a kind of database, in order."""
+def known(database: Path | str) -> dict[str, str]:
+    """Return the migrations that this version of Servo has for a kind of database, in order.
+
+    Returns:
+        The text of each by its name.
+
+    Raises:
+        servo.errors.ConfigurationError: There is none: the installation is not complete.
+    """
+    folder = _folder(database)
+    found = {
+        item.name.removesuffix(".sql"): item.read_text(encoding="utf-8")
+        for item in (folder.iterdir() if folder.is_dir() else ())
+        if item.name.endswith(".sql")
+    }
+    if not found:
+        raise errors.ConfigurationError(
+            f"this installation of Servo lacks its migrations ({folder}); a program that packs "
+            "Servo must pack its data files too (PyInstaller: --collect-data servo)",
+            code="MIGRATIONS_MISSING",
+        )
+    return dict(sorted(found.items()))
+
+
+def _folder(database: Path | str) -> Traversable:
     name = "migrations" if isinstance(database, Path) else "postgres_migrations"
-    folder = Path(str(resources.files("servo.controlplane.store"))) / name
-    return {path.stem: path for path in sorted(folder.glob("*.sql"))}
+    return resources.files("servo.controlplane.store").joinpath(name)
 
 
 def applied(database: Path | str) -> list[str]:
@@ -79,9 +103,7 @@ def migrate(database: Path | str, *, up_to: str = "") -> list[str]:
     if isinstance(database, Path):
         names = [name for name in pending(database) if name <= (up_to or name)]
         if names:
-            import yoyo
-
-            _apply(yoyo.get_backend(f"sqlite:///{database}"), known(database), names)
+            _apply(database, names)
         return names
     from servo.controlplane.store import postgres_connection
 
@@ -95,14 +117,14 @@ def migrate(database: Path | str, *, up_to: str = "") -> list[str]:
         found = postgres_connection.applied(connection)
         names = [name for name in pending(database, found) if name <= (up_to or name)]
         if names:
-            _apply(postgres_connection.yoyo_backend(database), known(database), names)
+            _apply(database, names)
         return names
 
 
 def _applied_to_file(path: Path) -> list[str]:
     if not path.exists():
         return []
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(admission.connect(path)) as connection:
         try:
             rows = connection.execute("SELECT migration_id FROM _yoyo_migration").fetchall()
         except sqlite3.OperationalError:
@@ -110,22 +132,40 @@ def _applied_to_file(path: Path) -> list[str]:
         return sorted(row[0] for row in rows)
 
 
-def _apply(backend: Any, files: dict[str, Path], names: Iterable[str]) -> None:
-    import yoyo
-
+def _apply(database: Path | str, names: Iterable[str]) -> None:
     wanted = set(names)
-    try:
-        # Nobody else can be migrating: a lock in the table is one that a killed process left.
-        backend.break_lock()
-        with backend.lock():
-            migrations = yoyo.read_migrations(str(next(iter(files.values())).parent))
-            chosen = migrations.filter(lambda migration: migration.id in wanted)
-            for migration in backend.to_apply(chosen):
-                # The library would note in a second transaction that it is done: a process that
-                # is killed in between would leave a database that no process can open any more.
-                with backend.transaction():
-                    migration.process_steps(backend, "apply")
-                    backend.log_migration(migration, "apply")
-                    backend.mark_one(migration, log=False)
-    finally:
-        backend.connection.close()
+    with warnings.catch_warnings(), _on_disk(database) as folder:
+        # The library opens files without an encoding; migrations are ASCII.
+        warnings.simplefilter("ignore", EncodingWarning)
+        import yoyo
+
+        from servo.controlplane.store import yoyo_backends
+
+        backend = yoyo_backends.backend(database)
+        try:
+            # Nobody else can be migrating: a lock in the table is one that a killed process left.
+            backend.break_lock()
+            with backend.lock():
+                chosen = yoyo.read_migrations(str(folder)).filter(lambda one: one.id in wanted)
+                for migration in backend.to_apply(chosen):
+                    # The library would note in a second transaction that it is done: a process that
+                    # is killed in between would leave a database that no process can open any more.
+                    with backend.transaction():
+                        migration.process_steps(backend, "apply")
+                        backend.log_migration(migration, "apply")
+                        backend.mark_one(migration, log=False)
+        finally:
+            backend.connection.close()
+
+
+@contextmanager
+def _on_disk(database: Path | str) -> Iterator[Path]:
+    """Give the migrations as files, which an installation in a zip does not have."""
+    found = _folder(database)
+    if isinstance(found, Path):
+        yield found
+        return
+    with tempfile.TemporaryDirectory(prefix="servo-") as name:
+        for migration, text in known(database).items():
+            (Path(name) / f"{migration}.sql").write_text(text, encoding="utf-8")
+        yield Path(name)

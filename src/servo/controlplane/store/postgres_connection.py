@@ -139,20 +139,3 @@ def applied(connection: Connection) -> list[str]:
             'SELECT migration_id FROM _yoyo_migration ORDER BY migration_id COLLATE "C"'
         )
     ]
-
-
-def yoyo_backend(url: str) -> Any:
-    """Return what applies migrations, connected as everything else is."""
-    from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
-    from yoyo.connections import parse_uri
-
-    class Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no types
-        """Takes every URL that libpq takes."""
-
-        def connect(self, dburi: object) -> object:
-            del dburi
-            return connect(url)
-
-    backend = Backend(parse_uri("postgresql+psycopg:///"), "_yoyo_migration")
-    backend.init_database()
-    return backend

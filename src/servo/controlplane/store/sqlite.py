@@ -45,6 +45,7 @@ class SqliteStore(SqlStore):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = files.lock(path)
+            files.make_private(path)
             migrate(path)
             self._writer = files.connect(path)
             self._reader = files.connect(path)
@@ -53,8 +54,7 @@ class SqliteStore(SqlStore):
             self._sql.put_store_value(self._writer, name="store_id", value=new_id)
         except (OSError, sqlite3.Error) as exc:
             raise errors.FilesystemError(
-                f"cannot open the database {str(path)!r}: {exc}; check the disk and the rights "
-                "on its folder",
+                f"cannot open the database {str(path)!r}: {files.why_not(path, exc)}",
                 code="DATABASE_UNUSABLE",
             ) from exc
         self.store_id: str = self._sql.store_value(self._writer, name="store_id")
