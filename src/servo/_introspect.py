@@ -7,11 +7,13 @@ that exist for type checkers only.
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ForwardRef, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_origin, get_type_hints
 
 from servo.types.dependencies import (
     IDENTITY,
@@ -31,10 +33,12 @@ __all__ = [
     "function_of",
     "location",
     "parameters",
+    "promised_data",
 ]
 
 _FIRST_PARAMETER = "ctx"
 _UNCALLED_MAPPINGS = (all_partitions, latest, window)
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +82,32 @@ def location(function: types.FunctionType) -> str:
     return f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
 
 
-def check_first_parameter(function: types.FunctionType) -> None:
+def check_first_parameter(target: Callable[..., object]) -> None:
     """Require ``ctx`` as the first parameter.
+
+    Args:
+        target: The function, possibly wrapped.
 
     Raises:
         TypeError: It is another one; the message shows the right signature.
     """
+    function = function_of(target)
     code = function.__code__
-    if code.co_argcount and code.co_varnames[0] == _FIRST_PARAMETER:
-        return
-    others = [name for name in _parameter_names(function) if name not in ("self", "cls")]
-    signature = ", ".join(["ctx: AssetContext", *others])
+    signature = _own_signature(target)
+    if signature is None:
+        if code.co_argcount and code.co_varnames[0] == _FIRST_PARAMETER:
+            return
+        names = _parameter_names(function)
+    else:
+        names = tuple(_named_parameters(signature))
+        first = next(iter(signature.parameters.values()), None)
+        if first is not None and first.name == _FIRST_PARAMETER and first.kind in _POSITIONAL:
+            return
+    others = [name for name in names if name not in ("self", "cls")]
+    wanted = ", ".join(["ctx: AssetContext", *others])
     raise TypeError(
         f"the first parameter of asset function {function.__qualname__!r} "
-        f"({location(function)}) must be 'ctx': write def {function.__name__}({signature})"
+        f"({location(function)}) must be 'ctx': write def {function.__name__}({wanted})"
     )
 
 
@@ -110,26 +126,50 @@ def parameters(target: Callable[..., object]) -> tuple[InputParameter, ...]:
             contradictory, or a name in it cannot be resolved.
     """
     function = function_of(target)
-    names = _parameter_names(function)[1:]
+    signature = _own_signature(target)
+    names = _parameter_names(function) if signature is None else tuple(_named_parameters(signature))
+    names = names[1:]
     if not names:
         return ()
-    hints = _hints(function, names)
+    annotations = _annotations(function) if signature is None else _annotations_of(signature)
+    hints = _hints(function, names, annotations)
     found: list[InputParameter] = []
     for name in names:
         where = f"parameter {name!r} of asset function {function.__qualname__!r}"
         entry = _input(name, hints[name], where) if name in hints else None
         if entry is None:
-            if not _has_default(function, name):
+            if not _has_default(function, name, signature):
                 raise TypeError(
                     f"{where} ({location(function)}) has no AssetIn annotation and no default, "
                     f"so nothing can be passed for it: annotate it, such as "
                     f'{name}: AssetIn["namespace.name"], or give it a default'
                 )
             continue
-        if name in function.__code__.co_varnames[: function.__code__.co_posonlyargcount]:
+        if _is_positional_only(function, name, signature):
             raise TypeError(f"{where} is positional-only; inputs are passed by name")
         found.append(entry)
     return tuple(found)
+
+
+def promised_data(target: Callable[..., object]) -> str:
+    """Return the annotation of the result where it says that data comes, else nothing.
+
+    An annotation that allows ``None``, says nothing (``Any``, a type variable) or cannot be
+    resolved promises nothing.
+
+    Args:
+        target: The function, possibly wrapped; of an ``async def``, the awaited result counts.
+    """
+    function = function_of(target)
+    signature = _own_signature(target)
+    annotations = _annotations(function) if signature is None else _annotations_of(signature)
+    try:
+        result = _hints(function, ("return",), annotations)["return"]
+    except (KeyError, TypeError):
+        return ""
+    if get_origin(result) in (Awaitable, Coroutine):
+        result = get_args(result)[-1]
+    return "" if _allows_none(result) else _printed(result)
 
 
 def dependencies(inputs: tuple[InputParameter, ...]) -> tuple[AssetDependency, ...]:
@@ -152,12 +192,50 @@ def _parameter_names(function: types.FunctionType) -> tuple[str, ...]:
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
-def _has_default(function: types.FunctionType, name: str) -> bool:
+def _own_signature(target: object) -> inspect.Signature | None:
+    """Return the signature that a decorator has declared for what it made, if one has.
+
+    As for ``inspect.signature``, the outermost counts.
+    """
+    while target is not None:
+        declared = getattr(target, "__signature__", None)
+        if isinstance(declared, inspect.Signature):
+            return declared
+        target = getattr(target, "__wrapped__", None)
+    return None
+
+
+def _named_parameters(signature: inspect.Signature) -> Iterator[str]:
+    for parameter in signature.parameters.values():
+        if parameter.kind in _POSITIONAL or parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            yield parameter.name
+
+
+def _annotations_of(signature: inspect.Signature) -> Mapping[str, Any]:
+    empty = inspect.Signature.empty
+    found = {name: one.annotation for name, one in signature.parameters.items()}
+    found["return"] = signature.return_annotation
+    return {name: annotation for name, annotation in found.items() if annotation is not empty}
+
+
+def _has_default(
+    function: types.FunctionType, name: str, signature: inspect.Signature | None
+) -> bool:
+    if signature is not None:
+        return signature.parameters[name].default is not inspect.Parameter.empty
     code = function.__code__
     if name in (function.__kwdefaults__ or {}):
         return True
     count = len(function.__defaults__ or ())
     return name in code.co_varnames[code.co_argcount - count : code.co_argcount]
+
+
+def _is_positional_only(
+    function: types.FunctionType, name: str, signature: inspect.Signature | None
+) -> bool:
+    if signature is not None:
+        return signature.parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY
+    return name in function.__code__.co_varnames[: function.__code__.co_posonlyargcount]
 
 
 def _annotations(function: types.FunctionType) -> Mapping[str, Any]:
@@ -169,8 +247,9 @@ def _annotations(function: types.FunctionType) -> Mapping[str, Any]:
     return function.__annotations__
 
 
-def _hints(function: types.FunctionType, names: tuple[str, ...]) -> Mapping[str, Any]:
-    annotations = _annotations(function)
+def _hints(
+    function: types.FunctionType, names: tuple[str, ...], annotations: Mapping[str, Any]
+) -> Mapping[str, Any]:
     wanted = {name: annotations[name] for name in names if name in annotations}
     if not any(_is_unresolved(annotation) for annotation in wanted.values()):
         return wanted
@@ -280,3 +359,40 @@ def _refuse_other_uses(found: Any, mapping: PartitionMapping, where: str) -> Non
             f"{where} has a partition mapping but no asset: add AssetIn['namespace.name'] to "
             f"its Annotated[...]"
         )
+
+
+def _allows_none(annotation: Any) -> bool:
+    waiting = [annotation]
+    while waiting:
+        one = waiting.pop()
+        origin = get_origin(one)
+        if origin is Annotated:
+            waiting.append(get_args(one)[0])
+        elif origin is Union or origin is types.UnionType:
+            waiting += get_args(one)
+        elif origin is Literal:
+            if None in get_args(one):
+                return True
+        elif type(one).__name__ == "TypeAliasType":
+            waiting.append(one.__value__)
+        elif hasattr(one, "__supertype__"):  # a NewType
+            waiting.append(one.__supertype__)
+        elif one is None or not _is_class_without_none(origin or one):
+            return True
+    return False
+
+
+def _is_class_without_none(kind: object) -> bool:
+    # A class that None is an instance of allows it: NoneType, object, Hashable and the like.
+    if not isinstance(kind, type):
+        return False
+    try:
+        return not isinstance(None, kind)
+    except TypeError:  # a protocol that cannot be asked
+        return False
+
+
+def _printed(annotation: Any) -> str:
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return annotation.__qualname__
+    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", str(annotation))

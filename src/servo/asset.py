@@ -360,7 +360,7 @@ def asset(
         if isinstance(target, Asset):
             raise TypeError(f"{target!r} is an asset already; decorate the function once")
         inner = function_of(target)
-        check_first_parameter(inner)
+        check_first_parameter(target)
         key = AssetKey(
             _default_namespace(inner.__module__) if namespace is None else namespace,
             inner.__name__ if name is None else name,

@@ -285,7 +285,9 @@ async def test_a_run_is_repeated_after_its_end_only(path: Path) -> None:
         assert refused.value.code == "RUN_NOT_FINISHED"
         async with at_work(ScriptedWorker(caller)):
             await caller.watch(created.run.run_id)
-            with pytest.raises(errors.InvalidArgumentError, match="nothing is left to repeat") as nothing:
+            with pytest.raises(
+                errors.InvalidArgumentError, match="nothing is left to repeat"
+            ) as nothing:
                 await caller.create_run(**repeat(created.run))
             assert nothing.value.code == "NOTHING_TO_RERUN"
             whole = repeat(created.run, RerunScope.ALL)

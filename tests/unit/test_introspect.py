@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NewType,
+    NoReturn,
+    Optional,
+    Protocol,
+    TypeVar,
+)
 
 import pytest
 
-from servo import AssetContext, AssetIn, all_partitions, latest, window
+from servo import AssetContext, AssetIn, AssetOut, Err, Ok, all_partitions, latest, window
 from servo._introspect import (
     InputParameter,
     check_first_parameter,
     dependencies,
     function_of,
     parameters,
+    promised_data,
 )
 from servo.types import AssetKey, DependencyMapping, PartitionMapping, TimeGranularity
 
@@ -244,3 +256,133 @@ def test_keyword_only_ctx_is_not_first() -> None:
 
     with pytest.raises(TypeError, match="must be 'ctx'"):
         check_first_parameter(function_of(function))
+
+
+# -- what a decorator declares -------------------------------------------------------------
+
+
+def supplies_connection(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(ctx: Any, **inputs: Any) -> Any:
+        return function(ctx, connection="open", **inputs)
+
+    signature = inspect.signature(function)
+    declared = [one for name, one in signature.parameters.items() if name != "connection"]
+    vars(wrapper)["__signature__"] = signature.replace(parameters=declared)
+    return wrapper
+
+
+def reads_with_connection(
+    ctx: AssetContext, connection: str, events: AssetIn[Literal["raw.events"]], limit: int = 3
+) -> list[dict[str, int]]:
+    return []
+
+
+def test_a_parameter_that_a_decorator_supplies_is_not_an_input() -> None:
+    wrapped = supplies_connection(reads_with_connection)
+    assert [one.name for one in parameters(wrapped)] == ["events"]
+    assert function_of(wrapped) is reads_with_connection
+    # The outermost signature counts, whatever is put around it.
+    outer = functools.wraps(wrapped)(lambda *args, **named: [wrapped(*args, **named)])
+    del vars(outer)["__signature__"]
+    assert [one.name for one in parameters(outer)] == ["events"]
+
+
+def test_what_a_decorator_declares_is_checked_like_what_is_written() -> None:
+    def with_parameters(*declared: inspect.Parameter) -> Callable[..., Any]:
+        @functools.wraps(reads_with_connection)
+        def wrapper(*args: Any, **named: Any) -> Any: ...
+
+        vars(wrapper)["__signature__"] = inspect.Signature(declared)
+        return wrapper
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ctx = inspect.Parameter("ctx", kind)
+    with pytest.raises(TypeError, match=r"parameter 'more'.*no AssetIn annotation and no default"):
+        parameters(with_parameters(ctx, inspect.Parameter("more", kind)))
+    alone = inspect.Parameter("events", inspect.Parameter.POSITIONAL_ONLY, annotation=Events)
+    first = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_ONLY)
+    with pytest.raises(TypeError, match="positional-only"):
+        parameters(with_parameters(first, alone))
+    with pytest.raises(TypeError, match=r"must be 'ctx': write def .*\(ctx: AssetContext, other\)"):
+        check_first_parameter(with_parameters(inspect.Parameter("other", kind)))
+    with pytest.raises(TypeError, match="must be 'ctx'"):
+        check_first_parameter(with_parameters())
+    check_first_parameter(with_parameters(ctx))
+    # What collects the rest is no input.
+    rest = inspect.Parameter("rest", inspect.Parameter.VAR_KEYWORD)
+    assert parameters(with_parameters(ctx, rest)) == ()
+
+
+# -- what the result promises --------------------------------------------------------------
+
+Rows = NewType("Rows", list[dict[str, int]])
+MaybeRows = NewType("MaybeRows", list | None)  # type: ignore[type-arg,valid-newtype]  # legal when it runs
+T = TypeVar("T")
+
+
+class Asked(Protocol):
+    def rows(self) -> int: ...
+
+
+@pytest.mark.parametrize(
+    ("annotation", "promised"),
+    [
+        (list[dict[str, int]], "list[dict[str, int]]"),
+        ("list[dict]", "list[dict]"),
+        (Frame, "Frame"),
+        (Annotated[Frame, "note"], "Annotated"),
+        (AssetOut[Frame], "AssetOut"),
+        (Ok[Frame] | Err[str], "Union[Ok[Frame], Err[str]]"),
+        (Rows, "Rows"),
+        (Literal["a"], "Literal['a']"),
+        (Awaitable[Frame], "Frame"),
+        (Coroutine[Any, Any, Frame], "Frame"),
+        (list[int] | Frame, "list[int] |"),
+    ],
+    ids=str,
+)
+def test_an_annotation_of_data_promises_data(annotation: Any, promised: str) -> None:
+    def function(ctx): ...  # type: ignore[no-untyped-def]  # annotated one line below
+
+    function.__annotations__ = {"return": annotation}
+    assert promised_data(function).startswith(promised)
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        None,
+        "None",
+        Any,
+        object,
+        Hashable,
+        Frame | None,
+        "Optional[Frame]",
+        Annotated[Frame | None, "note"],
+        Literal["a", None],
+        MaybeRows,
+        T,
+        Asked,
+        NoReturn,
+        Awaitable[None],
+        Coroutine[Any, Any, Frame | None],
+        "OnlyForTypeCheckers",
+        "does.not.exist",
+        "not python",
+    ],
+    ids=str,
+)
+def test_an_annotation_that_allows_none_or_says_nothing_promises_nothing(annotation: Any) -> None:
+    def function(ctx): ...  # type: ignore[no-untyped-def]  # annotated one line below
+
+    function.__annotations__ = {"return": annotation}
+    assert promised_data(function) == ""
+
+
+def test_a_function_without_annotation_promises_nothing() -> None:
+    assert promised_data(lambda ctx: None) == ""
+
+
+def test_the_result_that_a_decorator_declares_counts() -> None:
+    assert promised_data(supplies_connection(reads_with_connection)) == "list[dict[str, int]]"

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from servo import errors
 from servo.manifest._cycles import find_cycles
 from servo.manifest._mappings import mapping_problem
-from servo.types import AssetDefinition, AssetKey
+from servo.types import AssetDefinition, AssetKey, CheckPhase
 
 __all__ = ["Problem", "ProblemKind", "check", "validate"]
 
@@ -35,6 +35,7 @@ class ProblemKind(StrEnum):
     UNKNOWN_UPSTREAM = "unknown_upstream"
     CYCLE = "cycle"
     IMPOSSIBLE_MAPPING = "impossible_mapping"
+    CHECK_WITHOUT_INPUT = "check_without_input"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ def validate(manifest: _HasAssets | Iterable[AssetDefinition]) -> tuple[Problem,
         *_renames(assets, by_key),
         *_edges(assets, by_key),
         *_cycles(by_key),
+        *_checks(assets),
     ]
     return tuple(sorted(problems, key=lambda one: (one.key, one.kind, one.message)))
 
@@ -184,6 +186,21 @@ def _edges(
                     asset,
                     f"'{asset.key}' cannot read '{key}' (parameter "
                     f"{dependency.parameter_name!r}): {wrong}",
+                )
+
+
+def _checks(assets: Sequence[AssetDefinition]) -> Iterator[Problem]:
+    for asset in assets:
+        if asset.dependencies:
+            continue
+        for one in asset.checks:
+            if one.phase is CheckPhase.PRE:
+                yield _problem(
+                    ProblemKind.CHECK_WITHOUT_INPUT,
+                    asset,
+                    f"'{asset.key}' has the check {one.name!r} of phase 'pre', which looks at "
+                    f"what the asset reads, but it reads nothing; leave out phase='pre' to check "
+                    f"what it returns",
                 )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from servo import errors
+from servo._introspect import promised_data
 from servo._spending import Account
 from servo.asset import Asset
 from servo.context import AssetContext, Reporter
@@ -192,6 +193,13 @@ class _Attempt:
             if hasattr(returned, "__await__"):
                 returned = coroutines.wait_for(returned, self._reporter.when_cancelled)
         self._refuse_to_go_on()
+        if returned is None and (promised := promised_data(asset.function)):
+            raise errors.InvalidArgumentError(
+                f"{self._definition.key}: the function returned None, but is annotated to return "
+                f"{promised}",
+                code="INVALID_OUTPUT",
+                hint=f"Return the data, or write {promised} | None if there may be none.",
+            )
         return AttemptSucceeded(materialization=self._keep(_unwrap(returned)))
 
     # -- before the function --------------------------------------------------------------

@@ -28,6 +28,8 @@ from servo.types import (
     TenantDimension,
     all_partitions,
     latest,
+    not_null,
+    row_count,
     window,
 )
 
@@ -252,3 +254,13 @@ def test_cycles_are_found_exactly_where_walking_can_go_on_for_ever(graph: list[l
     expected = {knot for knot in knots if knot}
     assert len(cycles) == len(expected)
     assert all(any(set(cycle) <= knot for knot in expected) for cycle in cycles)
+
+
+def test_a_check_of_what_is_read_needs_an_input() -> None:
+    checks = (not_null("id", phase="pre"), row_count(1))
+    problem = _only(_asset("raw.events", checks=checks))
+    assert problem.kind is ProblemKind.CHECK_WITHOUT_INPUT
+    assert str(problem).startswith("assets/m.py:7: 'raw.events' has the check 'not_null_id'")
+    assert "leave out phase='pre'" in problem.message
+    reader = _asset("a.two", "raw.events", checks=checks)
+    assert validate([_asset("raw.events"), reader]) == ()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -333,6 +335,59 @@ def test_a_typed_parameter_arrives_as_its_type(bench: Bench) -> None:
 
     bench.produced(users, bench.upstream("events", "raw.events", EVENTS))
     assert seen == [2]
+
+
+def test_none_is_a_failure_where_the_annotation_promises_data(bench: Bench) -> None:
+    @asset
+    def users(ctx: AssetContext) -> list[dict[str, int]]:
+        [{"id": 1}]  # type: ignore[return]  # the mistake under test  # noqa: B018  # likewise
+
+    @asset
+    async def visits(ctx: AssetContext) -> pa.Table:
+        await asyncio.sleep(0)
+        return None
+
+    failure = bench.failure(users)
+    assert "returned None, but is annotated to return list[dict[str, int]]" in failure.message
+    assert failure.category is FailureCategory.USER_CODE
+    assert failure.retryable is False
+    assert "annotated to return Table" in bench.failure(visits).message
+
+
+def test_none_is_a_side_effect_where_the_annotation_allows_it(bench: Bench) -> None:
+    @asset
+    def maybe(ctx: AssetContext) -> list[dict[str, int]] | None:
+        return None
+
+    @asset
+    def anything(ctx: AssetContext) -> Any: ...
+
+    @asset
+    def said(ctx: AssetContext) -> AssetOut[list[Any] | None]:
+        return AssetOut(None)
+
+    for one in (maybe, anything, said):
+        assert not bench.produced(one).has_data
+
+
+def test_a_parameter_that_a_decorator_supplies_is_supplied(bench: Bench) -> None:
+    def with_connection(function: Any) -> Any:
+        @functools.wraps(function)
+        def wrapper(ctx: AssetContext, **inputs: Any) -> Any:
+            return function(ctx, connection="open", **inputs)
+
+        signature = inspect.signature(function)
+        kept = [one for one in signature.parameters.values() if one.name != "connection"]
+        vars(wrapper)["__signature__"] = signature.replace(parameters=kept)
+        return wrapper
+
+    @asset
+    @with_connection
+    def users(ctx: AssetContext, connection: str) -> list[dict[str, str]]:
+        return [{"connection": connection}]
+
+    bench.produced(users)
+    assert bench.data("users") == [{"connection": "open"}]
 
 
 def test_a_pre_check_fails_the_attempt_before_the_function_runs(bench: Bench) -> None:

@@ -14,6 +14,7 @@ from servo import (
     all_partitions,
     asset,
     latest,
+    not_null,
     window,
 )
 
@@ -40,7 +41,7 @@ def rolling(
     return [row for row in week if row["id"] < limit]
 
 
-@asset
+@asset(checks=[not_null("id", name="ids_read", phase="pre")])
 def total(
     ctx: AssetContext, events: Annotated[list, AssetIn[Literal["raw.events"]], all_partitions()]
 ) -> list[dict[str, object]]:

@@ -34,7 +34,7 @@ from servo import (
         not_null("id", "created_at", min_ratio="0.995"),
         unique("id", severity="critical"),
         freshness("created_at", hours=36, severity="warning"),
-        custom_sql("select * from data where id < 0", name="positive_ids", phase="pre"),
+        custom_sql("select * from data where id < 0", name="positive_ids"),
     ],
     io=IoConfig(compression="snappy", partition_by=["kind"], row_group_rows=50_000),
     max_retries=0,
