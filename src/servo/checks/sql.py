@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servo import errors
+from servo import _extras
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,14 +28,8 @@ def violations(query: str, table: pa.Table) -> tuple[bool, str, int | None]:
     Raises:
         ConfigurationError: DuckDB is not installed.
     """
-    try:
+    with _extras.needing("duckdb", "a custom_sql check"):
         import duckdb
-    except ImportError as exc:
-        raise errors.ConfigurationError(
-            "a custom_sql check needs DuckDB, which is not installed",
-            code="MISSING_EXTRA",
-            hint="Install it with: pip install 'arco-servo[sql]'.",
-        ) from exc
     with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as connection:
         connection.register("data", table)
         try:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+
+from servo import _extras, errors
+from servo.cli import _output
+from servo.types.checks import CheckType
 
 if TYPE_CHECKING:
     from servo.client import Client
     from servo.manifest import AssetManifest, Project
+    from servo.types.assets import AssetDefinition
     from servo.types.requests import DeployResponse
 
 
@@ -37,6 +43,38 @@ def deploy(project: Project, client: Client, manifest: AssetManifest) -> DeployR
         if lockfile.update_from_server(answer.asset_ids):
             lockfile.save()
     return answer
+
+
+def missing_libraries(
+    definitions: Sequence[AssetDefinition],
+) -> Iterator[errors.ConfigurationError]:
+    """Say what assets need, as far as their definitions tell, and this environment lacks."""
+    for package, purpose, wants in (
+        ("pyarrow", "reading, checking and writing data", _wants_tables),
+        ("duckdb", "a custom_sql check", _wants_queries),
+    ):
+        keys = [str(one.key) for one in definitions if wants(one)]
+        if keys and not _extras.is_installed(package):
+            more = f" and {_output.count(len(keys) - 1, 'other asset')}" if len(keys) > 1 else ""
+            yield _extras.missing(package, f"{purpose} ({keys[0]}{more})")
+
+
+def _wants_tables(asset: AssetDefinition) -> bool:
+    return bool(asset.dependencies or asset.checks)
+
+
+def _wants_queries(asset: AssetDefinition) -> bool:
+    return any(one.check_type is CheckType.CUSTOM_SQL for one in asset.checks)
+
+
+def require_libraries(definitions: Sequence[AssetDefinition]) -> None:
+    """Refuse to go on where this environment, which will execute the assets, lacks a library.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    for lacking in missing_libraries(definitions):
+        raise lacking
 
 
 def _user() -> str:

@@ -122,7 +122,9 @@ def _selected(
     if not connection.is_embedded:
         return [item.definition for item in connection.client.assets.list(selection)]
     manifest = _build.deploy_project(session.project, connection.client)
-    return _partitions.selected(selection, manifest.assets)
+    selected = _partitions.selected(selection, manifest.assets)
+    _build.require_libraries(selected)
+    return selected
 
 
 def parse_config(pairs: Sequence[str]) -> dict[str, str]:

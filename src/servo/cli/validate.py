@@ -6,7 +6,7 @@ import json
 
 import click
 
-from servo.cli import _output
+from servo.cli import _build, _output
 from servo.cli._session import Session, pass_session
 
 
@@ -38,3 +38,5 @@ def validate(session: Session, as_json: bool) -> None:
         f"{session.project.name} is in order: {_output.count(len(manifest.assets), 'asset')} "
         f"({partitioned} partitioned), {_output.count(checks, 'check')}."
     )
+    for lacking in _build.missing_libraries(manifest.assets):
+        _output.warn(f"they cannot run here: {lacking}")

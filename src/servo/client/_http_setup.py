@@ -7,7 +7,7 @@ import ssl
 import urllib.request
 from typing import Any, Final
 
-from servo import errors
+from servo import _extras
 from servo.client._tls import Tls, ssl_context
 from servo.client.transport import Address
 
@@ -37,14 +37,8 @@ def import_httpx() -> Any:
     Raises:
         ConfigurationError: It is not installed.
     """
-    try:
+    with _extras.needing("httpx", "a control plane at http:// or https:// (grpc:// does not)"):
         import httpx
-    except ImportError as exc:
-        raise errors.ConfigurationError(
-            "a control plane at http:// or https:// needs httpx; run "
-            "pip install 'arco-servo[http]', or use its grpc:// address",
-            code="MISSING_PACKAGE",
-        ) from exc
     return httpx
 
 

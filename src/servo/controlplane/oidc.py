@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, build_opener
 
-from servo import errors
+from servo import _extras, errors
 from servo.controlplane import listener
 from servo.controlplane.keys import Principal
 from servo.types.access import ANY_WORKSPACE, Role
@@ -78,13 +78,8 @@ class OidcVerifier:
     """
 
     def __init__(self, config: OidcConfig, clock: Callable[[], float] = time.monotonic) -> None:
-        try:
+        with _extras.needing("jwt", "verifying tokens of an identity provider"):
             import jwt
-        except ImportError as exc:
-            raise errors.ConfigurationError(
-                "verifying tokens needs the extra 'oidc': pip install 'arco-servo[oidc]'",
-                code="EXTRA_MISSING",
-            ) from exc
         parts = urlsplit(config.jwks)
         if parts.scheme == "http" and not listener.is_loopback(parts.hostname or ""):
             raise errors.ConfigurationError(

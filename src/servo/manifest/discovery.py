@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Final
 
-from servo import errors
+from servo import _extras, errors
 from servo._registry import get_registry
 from servo.asset import Asset
 from servo.manifest._garbage import paused_gc
@@ -195,6 +195,8 @@ def _failure(project: Project, file: SourceFile, error: BaseException) -> Import
         text = f"SystemExit: the module calls sys.exit({error.code!r}) when it is imported"
     else:
         text = traceback.format_exception_only(error)[-1].strip()
+    if isinstance(error, ModuleNotFoundError) and error.name in _extras.EXTRAS:
+        text += f" ({_extras.remedy(error.name)})"
     return ImportFailure(project.relative(path), line, " ".join(text.split()))
 
 

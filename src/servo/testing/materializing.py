@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from servo import errors
+from servo import _extras, errors
 from servo._introspect import InputParameter
 from servo.asset import Asset
 from servo.io.storage import DataRoot
@@ -97,6 +97,8 @@ def materialize(
             f"{asset.key} reads {sorted(expected)!r}; inputs= names {sorted(given)!r}"
         )
     key = _partition(asset, partition)
+    if given and not _extras.is_installed("pyarrow"):
+        raise _extras.missing("pyarrow", "materialize() with inputs")
     reporter = RecordingReporter()
     raised: list[Exception] = []
 

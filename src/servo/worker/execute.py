@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from servo import errors
+from servo import _extras, errors
 from servo._introspect import promised_data
 from servo._spending import Account
 from servo.asset import Asset
@@ -183,6 +183,7 @@ class _Attempt:
 
     def run(self) -> AttemptSucceeded:
         asset = self._environment.find(self._definition)
+        self._require_tables(asset)
         readers = self._readers()
         self._check_inputs(readers)
         with traced(self._dispatch) as trace_context:
@@ -203,6 +204,13 @@ class _Attempt:
         return AttemptSucceeded(materialization=self._keep(_unwrap(returned)))
 
     # -- before the function --------------------------------------------------------------
+
+    def _require_tables(self, asset: Asset[..., Any]) -> None:
+        """Refuse before the function runs, as far as its signature tells, what must fail after."""
+        if _extras.is_installed("pyarrow"):
+            return
+        if self._dispatch.inputs or self._definition.checks or promised_data(asset.function):
+            raise _extras.missing("pyarrow", f"reading and writing the data of {asset.key}")
 
     def _context(self, trace_context: Mapping[str, str]) -> AssetContext:
         dispatch = self._dispatch
@@ -272,7 +280,8 @@ class _Attempt:
         path = self._environment.data_root.relative(key, self._dispatch.partition_key, partitioning)
         if output.data is None:
             return self._keep_nothing(output, path)
-        from servo.io.formats import to_table
+        with _extras.needing("pyarrow", f"writing the data of {key}"):
+            from servo.io.formats import to_table
 
         try:
             table = to_table(output.data, schema=output.schema)

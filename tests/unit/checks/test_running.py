@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import builtins
+import sys
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -180,14 +179,7 @@ def test_a_query_that_cannot_be_run_is_a_failure_that_says_why(query: str, messa
 
 
 def test_a_query_without_duckdb_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without_duckdb(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "duckdb":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_duckdb)
+    monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(errors.ConfigurationError, match=r"arco-servo\[sql\]"):
         run(custom_sql("SELECT 1"), TABLE)
 

@@ -80,7 +80,7 @@ def test_http_without_its_extra_says_what_to_install() -> None:
             print(exc.code, exc)
         """)
     )
-    assert output.startswith("MISSING_PACKAGE ")
+    assert output.startswith("MISSING_EXTRA ")
     assert "pip install 'arco-servo[http]'" in output
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from servo import errors
+from servo import _extras, errors
 from servo.controlplane.store import address
 
 if TYPE_CHECKING:
@@ -42,13 +42,17 @@ def driver() -> ModuleType:
     Raises:
         servo.errors.ConfigurationError: It is not installed.
     """
-    try:
-        import psycopg
-    except ImportError as exc:
-        raise errors.ConfigurationError(
-            "a postgresql:// database takes psycopg; install 'arco-servo[postgres]'",
-            code="POSTGRES_NOT_INSTALLED",
-        ) from exc
+    with _extras.needing("psycopg", "a postgresql:// database"):
+        try:
+            import psycopg
+        except ModuleNotFoundError:
+            raise
+        except ImportError as exc:  # its library is missing: psycopg says which it has tried
+            raise errors.ConfigurationError(
+                f"psycopg cannot be loaded: {exc}",
+                code="MISSING_EXTRA",
+                hint=f"Install it with its library: {_extras.remedy('psycopg')}.",
+            ) from exc
     return psycopg
 
 
