@@ -78,7 +78,7 @@ class ServoProject:
         ours = {"PYTHONPATH": f"{source}{os.pathsep}{WITHOUT_PANDAS}", "NO_COLOR": "1"}
         return inherited | ours | self.environ | more
 
-    def on_terminal(self, *arguments: str) -> tuple[int, str]:
+    def on_terminal(self, *arguments: str, columns: int = 120) -> tuple[int, str]:
         """Run `servo` with a terminal as its standard streams; return code and what it showed."""
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
@@ -88,7 +88,7 @@ class ServoProject:
             stdout=theirs,
             stderr=theirs,
             text=True,
-            env=self.environment({"TERM": "xterm", "COLUMNS": "120", "LINES": "40"}),
+            env=self.environment({"TERM": "xterm", "COLUMNS": str(columns), "LINES": "40"}),
         )
         self.started.append(process)
         os.close(theirs)

@@ -80,12 +80,12 @@ def print_findings(name: str, found: Findings) -> None:
     """Say for people what a look at a database has found."""
     seen = ", ".join(f"{count:,} {what}" for what, count in sorted(found.seen.items()) if count)
     if found.is_sound:
-        click.echo(f"{name} is sound: {seen or 'it is empty'}.")
+        _output.echo(f"{name} is sound: {seen or 'it is empty'}.")
         return
     for one in found.problems:
-        click.echo(f"{one.name}: {one.subject}: {one.message}")
+        _output.echo(f"{one.name}: {one.subject}: {one.message}")
     for kind, count in found.left_out.items():
-        click.echo(f"{kind}: {count:,} more")
+        _output.echo(f"{kind}: {count:,} more")
     for remedy in dict.fromkeys(one.remedy for one in found.problems):
         _output.note(f"What to do: {remedy}")
 
@@ -117,14 +117,14 @@ def print_pruned(name: str, found: Iterable[Pruned], dry_run: bool, reclaimed: i
         parts = [_output.count(gone[kind], noun) for kind, noun in _GONE.items() if gone[kind]]
         if gone["log_batches"]:
             parts.append(f"{_output.size(gone['log_bytes'])} of logs")
-        click.echo(f"{one.name}: {verb} {', '.join(parts) or 'nothing'}.")
+        _output.echo(f"{one.name}: {verb} {', '.join(parts) or 'nothing'}.")
         kept = ", ".join(f"{count:,} {_KEPT[reason]}" for reason, count in sorted(one.kept.items()))
         if kept:
-            click.echo(f"  Runs that stay: {kept}.")
+            _output.echo(f"  Runs that stay: {kept}.")
         if one.held_by:
-            click.echo(
+            _output.echo(
                 f"  The history stays from event {one.history_after + 1} on, with which run "
                 f"{one.held_by} begins."
             )
     if reclaimed:
-        click.echo(f"{name} is {_output.size(reclaimed)} smaller.")
+        _output.echo(f"{name} is {_output.size(reclaimed)} smaller.")

@@ -57,7 +57,7 @@ def describe(event: Event, label: Callable[[str, int], str]) -> str:
         case TaskSpent(index=index, spent=spent):
             return f"{run}  {label(event.run_id, index)}  has spent {amounts(spent)}"
         case TaskProgressed(index=index, progress=progress):
-            return f"{run}  {label(event.run_id, index)}  {progress.message}"
+            return f"{run}  {label(event.run_id, index)}  {_output.one_line(progress.message)}"
 
 
 def amounts(spent: Mapping[str, str]) -> str:
@@ -67,17 +67,17 @@ def amounts(spent: Mapping[str, str]) -> str:
 
 def _created(run: Run) -> str:
     repeated = f"repeats run {run.parent_run_id}" if run.parent_run_id else "asked for"
-    selection = f" {' '.join(run.selection)}" if run.selection else ""
+    selection = f" {_output.one_line(' '.join(run.selection))}" if run.selection else ""
     return f"{repeated}{selection}: {_output.count(run.counts.total, 'task')}"
 
 
 def _change(change: TaskStateChanged) -> str:
     attempt = f" (attempt {change.attempt})" if change.attempt > 1 else ""
-    worker = f" to worker {change.worker_id}" if change.worker_id else ""
+    worker = f" to worker {_output.one_line(change.worker_id)}" if change.worker_id else ""
     failure = change.failure
     reason = f"{failure.category}: {failure.message}" if failure is not None else change.reason
     return _joined(f"{_output.state(str(change.state))}{worker}{attempt}", reason)
 
 
 def _joined(text: str, reason: str) -> str:
-    return f"{text}: {reason}" if reason else text
+    return f"{text}: {_output.one_line(reason)}" if reason else text

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import click
 
+from servo import _terminal
 from servo.cli import _output
 from servo.cli._run_view import RunView, TaskView
 from servo.types.runs import TaskState
@@ -161,7 +162,7 @@ class _Lines:
             self.say(summary(self._view))
 
     def say(self, text: str) -> None:
-        click.echo(text)
+        _output.echo(text)
 
 
 class _Live:
@@ -195,7 +196,9 @@ class _Live:
     def say(self, text: str) -> None:
         from rich.text import Text
 
-        self._console.print(Text.from_ansi(text))
+        # Not wrapped here: what the terminal wraps by itself can be copied as one line.
+        text = _terminal.escaped(text, colors=True)
+        self._console.print(Text.from_ansi(text), soft_wrap=True)
 
     def _render(self) -> RenderableType:
         from rich.console import Group
@@ -204,7 +207,8 @@ class _Live:
         # Called on a thread of rich while events are applied on another. The view's dictionaries
         # never change their size, except `active`, which is copied in one step.
         lines = _frame(self._view)
-        return Group(*(Text.from_ansi(line, no_wrap=True, overflow="ellipsis") for line in lines))
+        shown = (_terminal.escaped(line, colors=True, lines=False) for line in lines)
+        return Group(*(Text.from_ansi(line, no_wrap=True, overflow="ellipsis") for line in shown))
 
 
 def _frame(view: RunView) -> Iterator[str]:

@@ -2,22 +2,27 @@
 
 People read standard error for notes and errors, and standard output for what they asked for.
 With ``--json`` standard output holds one JSON document and nothing else.
+
+Text for people is printed by `echo`. It may come from user code, a worker or another client, so
+nothing but colors gets through to the terminal: `plain` and `one_line` show the rest escaped.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from servo import errors
+from servo import _terminal, errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,6 +45,27 @@ STATE_COLORS: Final = {
 
 _KIBI: Final = 1024
 _OFF: Final = ("", "0", "false", "no", "off")
+
+
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print text for people; of control characters only colors and line ends get through.
+
+    Args:
+        text: What to print; the styles of ``click.style`` stay.
+        err: Whether it goes to standard error.
+        nl: Whether a line end follows.
+    """
+    click.echo(_terminal.escaped(text, colors=True), err=err, nl=nl)
+
+
+def plain(text: str) -> str:
+    """Return a text of others as it may be shown: no colors, control characters escaped."""
+    return _terminal.escaped(text)
+
+
+def one_line(text: str) -> str:
+    """Return a text of others as one line: no colors, control characters and line ends escaped."""
+    return _terminal.escaped(text, lines=False)
 
 
 def print_json(value: Any) -> None:
@@ -106,10 +132,10 @@ def _text(error: errors.ServoError) -> str:
 
 def print_error(error: errors.ServoError) -> None:
     """Print an error for people, on standard error."""
-    click.echo(f"{click.style('Error:', fg='red', bold=True)} {_public(_text(error))}", err=True)
+    echo(f"{click.style('Error:', fg='red', bold=True)} {plain(_public(_text(error)))}", err=True)
     if error.request_id:
         tries = f" after {count(error.attempts, 'attempt')}" if error.attempts > 1 else ""
-        click.echo(f"Request {error.request_id} failed{tries}.", err=True)
+        echo(f"Request {one_line(error.request_id)} failed{tries}.", err=True)
     _print_traceback(error)
 
 
@@ -136,9 +162,9 @@ def print_error_json(error: errors.ServoError) -> None:
 
 def print_unexpected(error: Exception) -> None:
     """Print an error that nobody foresaw, with a way to learn more."""
-    click.echo(
+    echo(
         f"{click.style('Error:', fg='red', bold=True)} {type(error).__name__}: "
-        f"{_public(str(error))}\n"
+        f"{plain(_public(str(error)))}\n"
         f"This is a bug in Servo, or in a library it uses. SERVO_DEBUG=1 shows the traceback.",
         err=True,
     )
@@ -151,17 +177,17 @@ def _print_traceback(error: BaseException) -> None:
         # The error may be that the settings cannot be loaded.
         wanted = os.environ.get("SERVO_DEBUG", "").strip().lower() not in _OFF
     if wanted:
-        click.echo(_public("".join(traceback.format_exception(error))), err=True)
+        echo(plain(_public("".join(traceback.format_exception(error)))), err=True)
 
 
 def note(text: str) -> None:
     """Print a remark for people, on standard error."""
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 def warn(text: str) -> None:
     """Print a warning for people, on standard error."""
-    click.echo(f"{click.style('Warning:', fg='yellow')} {text}", err=True)
+    echo(f"{click.style('Warning:', fg='yellow')} {plain(text)}", err=True)
 
 
 def is_terminal() -> bool:
@@ -177,46 +203,120 @@ def console() -> Console:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table: drawn on a terminal, aligned text elsewhere.
+    """Print a table that fits the terminal, or aligned text of any width elsewhere.
+
+    Nothing is ever cut. Where the terminal is too narrow, free text is wrapped between words, and
+    where that is not enough, the columns that do not fit follow below their row.
 
     Args:
-        columns: Headings. One that starts with ``>`` is aligned to the right.
-        rows: Cells, as many as there are columns; a state is shown in its colour.
+        columns: Headings. One that starts with ``>`` is aligned to the right; one that starts with
+            ``~`` holds free text, which may be wrapped.
+        rows: Cells, as many as there are columns; a state is shown in its color.
     """
-    cells = [list(row) for row in rows]
-    if is_terminal():
-        _rich_table(columns, cells)
-        return
-    names = [column.removeprefix(">") for column in columns]
-    widths = [
-        max([len(name), *(len(row[index]) for row in cells)]) for index, name in enumerate(names)
-    ]
-    for row in [names, *cells]:
-        padded = [
-            cell.rjust(width) if column.startswith(">") else cell.ljust(width)
-            for column, cell, width in zip(columns, row, widths, strict=True)
-        ]
-        click.echo("  ".join(padded).rstrip())
+    headings = [_Column(column.lstrip(">~"), column[:1]) for column in columns]
+    # None: not a terminal, so that lines may be as long as they are.
+    limit = shutil.get_terminal_size().columns if is_terminal() else None
+    shown = [plain if limit and column.is_free else one_line for column in headings]
+    cells = [[show(cell) for show, cell in zip(shown, row, strict=True)] for row in rows]
+    for index, column in enumerate(headings):
+        column.measure([row[index] for row in cells])
+    if limit is None or _fit(headings, limit):
+        _print_grid(headings, cells, ruled=limit is not None)
+    else:
+        _print_stacked(headings, cells, limit)
 
 
-def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+@dataclass
+class _Column:
+    """One column of a table: its heading, how it is aligned, and how wide it is."""
 
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        right = column.startswith(">")
-        drawn.add_column(column.removeprefix(">"), justify="right" if right else "left")
+    heading: str
+    mark: str
+    width: int = 0
+
+    @property
+    def is_free(self) -> bool:
+        return self.mark == "~"
+
+    def measure(self, cells: Iterable[str]) -> None:
+        lines = (line for cell in cells for line in cell.split("\n"))
+        self.width = max([_terminal.width(self.heading), *map(_terminal.width, lines)])
+
+    def padded(self, text: str) -> str:
+        space = " " * (self.width - _terminal.width(text))
+        return space + text if self.mark == ">" else text + space
+
+
+_GAP: Final = "  "
+_LEAST_FREE: Final = 16
+"""Free text is not made narrower than this; the columns are stacked instead."""
+
+
+def _total(columns: Sequence[_Column]) -> int:
+    return sum(column.width for column in columns) + len(_GAP) * (len(columns) - 1)
+
+
+def _fit(columns: Sequence[_Column], limit: int) -> bool:
+    """Make columns of free text narrower, the widest first; tell whether all fit then."""
+    excess = _total(columns) - limit
+    while excess > 0:
+        widest = max(
+            (column for column in columns if column.is_free and column.width > _LEAST_FREE),
+            key=lambda column: column.width,
+            default=None,
+        )
+        if widest is None:
+            return False
+        widest.width -= 1
+        excess -= 1
+    return True
+
+
+def _print_grid(columns: Sequence[_Column], rows: Iterable[Sequence[str]], *, ruled: bool) -> None:
+    echo(_GAP.join(column.padded(column.heading) for column in columns).rstrip())
+    if ruled:
+        echo(click.style("─" * _total(columns), dim=True))
     for row in rows:
-        # Text, never markup: cells hold names and messages that users wrote.
-        drawn.add_row(*(Text(cell, style=STATE_COLORS.get(cell, "")) for cell in row))
-    console().print(drawn)
+        lines = [
+            _terminal.wrapped(cell, column.width) if column.is_free else [cell]
+            for column, cell in zip(columns, row, strict=True)
+        ]
+        for parts in zip_longest(*lines, fillvalue=""):
+            shown = [
+                state(column.padded(part), part)
+                for column, part in zip(columns, parts, strict=True)
+            ]
+            echo(_GAP.join(shown).rstrip())
 
 
-def state(text: str) -> str:
-    """Colour the name of a state."""
-    return click.style(text, fg=STATE_COLORS.get(text))
+def _print_stacked(columns: Sequence[_Column], rows: Iterable[Sequence[str]], limit: int) -> None:
+    """Print as many columns as fit side by side, and what is in the others below each row."""
+    beside = [columns[0]]
+    for column in columns[1:]:
+        if column.is_free or _total([*beside, column]) > limit:
+            break
+        beside.append(column)
+    first = len(beside)
+    echo(_GAP.join(column.padded(column.heading) for column in beside).rstrip())
+    echo(click.style("─" * min(_total(beside), limit), dim=True))
+    for row in rows:
+        shown = [
+            state(column.padded(cell), cell) for column, cell in zip(beside, row, strict=False)
+        ]
+        echo(_GAP.join(shown).rstrip())
+        rest = zip(columns[first:], row[first:], strict=True)
+        facts = [(column, cell) for column, cell in rest if cell]
+        short = [f"{column.heading} {cell}" for column, cell in facts if not column.is_free]
+        free = [f"{column.heading}: {cell}" for column, cell in facts if column.is_free]
+        for text in filter(None, ["   ".join(short), *free]):
+            for line in _terminal.wrapped(text, max(limit - 4, 2)):
+                echo(f"    {line}".rstrip())
+
+
+def state(text: str, name: str = "") -> str:
+    """Color the name of a state, or a text by the state that ``name`` says."""
+    color = STATE_COLORS.get(name or text)
+    return click.style(text, fg=color) if color else text
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -64,22 +64,22 @@ def print_end(view: RunView, data_root: Path | None = None) -> None:
     print_assets(view, data_root)
     warnings = list(view.all_warnings)
     for task, check in warnings[:_SHOWN_WARNINGS]:
-        click.echo(
+        _output.echo(
             f"{click.style('!', fg='yellow')} {task.label}  {check.check_name}: {check.message}"
         )
     if len(warnings) > _SHOWN_WARNINGS:
-        click.echo(f"  and {_output.count(len(warnings) - _SHOWN_WARNINGS, 'more warning')}")
+        _output.echo(f"  and {_output.count(len(warnings) - _SHOWN_WARNINGS, 'more warning')}")
     failed = [task for task in view.tasks if task.state is TaskState.FAILED]
     for task in islice(failed, _SHOWN_FAILURES):
-        click.echo(_follow.task_line(task, also_success=False))
+        _output.echo(_follow.task_line(task, also_success=False))
     if len(failed) > _SHOWN_FAILURES:
-        click.echo(f"  and {_output.count(len(failed) - _SHOWN_FAILURES, 'more failure')}")
+        _output.echo(f"  and {_output.count(len(failed) - _SHOWN_FAILURES, 'more failure')}")
     seconds = view.elapsed_until(view.finished_at) if view.finished_at else 0.0
     took = f" in {_output.duration(timedelta(seconds=seconds))}" if seconds else ""
-    click.echo(
+    _output.echo(
         f"Run {view.run_id} {_output.state(str(view.state))}{took}"
         + (f": {view.reason}" if view.reason and view.state is not RunState.SUCCEEDED else "")
     )
     if failed:
         shown = command("logs", view.run_id, "--task", failed[0].label)
-        click.echo(f"What they wrote: {shown}")
+        _output.echo(f"What they wrote: {shown}")

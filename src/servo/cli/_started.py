@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-import click
-
 from servo.cli import _follow, _output, _report
 from servo.cli._run_view import RunView
 from servo.types.labels import command
@@ -70,5 +68,5 @@ def _print_started(run: Run, *, as_json: bool) -> None:
     if as_json:
         _output.print_json(run)
         return
-    click.echo(f"Run {run.run_id} started: {_output.count(run.counts.total, 'task')}.")
-    click.echo(f"Follow it: {command('status', run.run_id, '--watch')}")
+    _output.echo(f"Run {run.run_id} started: {_output.count(run.counts.total, 'task')}.")
+    _output.echo(f"Follow it: {command('status', run.run_id, '--watch')}")

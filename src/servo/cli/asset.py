@@ -51,10 +51,10 @@ def list_(session: Session, selection: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         _output.print_json(ListAssetsResponse(assets=tuple(found)))
     elif not found:
-        click.echo("There are no assets yet.")
+        _output.echo("There are no assets yet.")
     else:
         _output.table(
-            ("asset", "partitions", ">materialised", "last", "description"),
+            ("asset", "~partitions", ">materialised", "last", "~description"),
             (
                 (
                     str(item.definition.key),
@@ -82,7 +82,7 @@ def show(session: Session, key: str, as_json: bool) -> None:
         for name, lines in _facts(found):
             for index, line in enumerate(lines):
                 heading = name if index == 0 else ""
-                click.echo(f"{click.style(f'{heading:<13}', bold=True)} {line}")
+                _output.echo(f"{click.style(f'{heading:<13}', bold=True)} {_output.plain(line)}")
 
 
 @asset.command()
@@ -117,8 +117,8 @@ def rename(session: Session, old: str, new: str, replace: bool) -> None:
             f"renamed; try again",
             code="LOCKFILE_CHANGED",
         )
-    click.echo(f"{target} has the id of {source} now: {asset_id}.")
-    click.echo("Rename the function if you have not, and deploy.")
+    _output.echo(f"{target} has the id of {source} now: {asset_id}.")
+    _output.echo("Rename the function if you have not, and deploy.")
 
 
 @asset.command()
@@ -161,14 +161,14 @@ def repair(session: Session, dry_run: bool, keep: tuple[str, ...], as_json: bool
         click.echo(json.dumps(document, sort_keys=True, separators=(",", ":")))
         return
     for one in repairs:
-        click.echo(f"{one.kept} keeps {one.asset_id}: {one.reason}.")
-        click.echo(f"Without an id: {', '.join(one.removed)}.")
+        _output.echo(f"{one.kept} keeps {one.asset_id}: {one.reason}.")
+        _output.echo(f"Without an id: {', '.join(one.removed)}.")
     if not repairs:
-        click.echo("Nothing to repair: every id belongs to one asset.")
+        _output.echo("Nothing to repair: every id belongs to one asset.")
     elif dry_run:
-        click.echo("Nothing was written.")
+        _output.echo("Nothing was written.")
     else:
-        click.echo("Repaired. Deploy, and commit the lockfile.")
+        _output.echo("Repaired. Deploy, and commit the lockfile.")
 
 
 def _require_no_history(session: Session, source: AssetKey, target: AssetKey) -> None:

@@ -25,6 +25,6 @@ def cancel(session: Session, run_id: str, reason: str, as_json: bool) -> None:
     if as_json:
         _output.print_json(run)
     elif run.state.is_terminal and run.state is not RunState.CANCELLED:
-        click.echo(f"Run {run.run_id} has ended already: {_output.state(str(run.state))}.")
+        _output.echo(f"Run {run.run_id} has ended already: {_output.state(str(run.state))}.")
     else:
-        click.echo(f"Run {run.run_id} is {_output.state(str(run.state))}.")
+        _output.echo(f"Run {run.run_id} is {_output.state(str(run.state))}.")

@@ -36,14 +36,14 @@ def show(session: Session, explain: bool, as_json: bool) -> None:
         _print_document({item.name: _document(item) for item in settings})
         return
     profile = session.settings.profile
-    click.echo(
+    _output.echo(
         f"Settings of {session.directory.root}" + (f", profile {profile}" if profile else "")
     )
     if explain:
         _explain(settings)
         return
     _output.table(
-        ("setting", "value", "source", "meaning"),
+        ("setting", "~value", "~source", "~meaning"),
         ((item.key, item.value, item.source, item.doc) for item in settings),
     )
 
@@ -74,7 +74,7 @@ def check(session: Session, as_json: bool) -> int:
             }
         )
     else:
-        click.echo(f"Control plane: {report.url or 'embedded'}")
+        _output.echo(f"Control plane: {report.url or 'embedded'}")
         _print_findings(report.findings)
     return report.exit_code
 
@@ -92,14 +92,14 @@ def _document(item: Setting) -> dict[str, Any]:
 
 def _explain(settings: Iterable[Setting]) -> None:
     for item in settings:
-        click.echo(f"{item.key} = {item.value or '(empty)'}  [{item.source}]")
+        _output.echo(f"{item.key} = {item.value or '(empty)'}  [{item.source}]")
         for one in item.beaten:
-            click.echo(f"    beat {one.value or '(empty)'}  [{one.source}]")
+            _output.echo(f"    beat {one.value or '(empty)'}  [{one.source}]")
 
 
 def _print_findings(findings: Iterable[Finding]) -> None:
     _output.table(
-        ("check", "result", "detail"),
+        ("check", "result", "~detail"),
         ((one.name, one.status.value, one.detail) for one in findings),
     )
 

@@ -85,9 +85,9 @@ def migrate(session: Session, database: str, dry_run: bool, as_json: bool) -> No
         return
     verb = "Would apply" if dry_run else "Applied"
     for name in names:
-        click.echo(f"{verb} {name}")
+        _output.echo(f"{verb} {name}")
     if not names:
-        click.echo(f"{_name(location)} has the newest schema.")
+        _output.echo(f"{_name(location)} has the newest schema.")
 
 
 @db.command()
@@ -134,7 +134,7 @@ def backup(session: Session, file: Path, database: str, force: bool, as_json: bo
     if as_json:
         _print_document({"file": str(file), "schema": made.schema, "size": made.size})
     else:
-        click.echo(f"{file}: {_output.size(made.size)}, schema {made.schema}, verified.")
+        _output.echo(f"{file}: {_output.size(made.size)}, schema {made.schema}, verified.")
 
 
 @db.command()
@@ -178,7 +178,7 @@ def restore(
         if as_json:
             _print_document({"database": _name(location), "renewed": True})
         else:
-            click.echo(f"{_name(location)} begins a history of its own.")
+            _output.echo(f"{_name(location)} begins a history of its own.")
         return
     if file is None or after_pg_restore:
         raise click.UsageError("a SQLite database is restored from FILE, by this command")
@@ -188,7 +188,7 @@ def restore(
         kept = None if made.kept is None else str(made.kept)
         _print_document({"database": str(location), "kept": kept, "schema": made.schema})
         return
-    click.echo(f"{location}: restored from {file}, schema {made.schema}.")
+    _output.echo(f"{location}: restored from {file}, schema {made.schema}.")
     if made.kept is not None:
         _output.note(f"The database that was there is {made.kept}.")
 

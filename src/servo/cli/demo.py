@@ -11,6 +11,7 @@ import click
 
 import servo
 from servo import errors
+from servo.cli import _output
 from servo.cli.run import run
 
 _DEFAULT_TARGET: Final = "servo-demo"
@@ -41,11 +42,11 @@ def demo(ctx: click.Context, directory: Path | None) -> int:
     else:
         root = directory or Path(_DEFAULT_TARGET)
         _copy(source, root)
-    click.echo(f"The project is {root}. Materialising everything: servo run '*' --all-partitions")
+    _output.echo(f"The project is {root}. Materialising everything: servo run '*' --all-partitions")
     ctx.obj.root = root
     code: int = ctx.invoke(run, assets=("*",), every=True)
     if code == 0:
-        click.echo(
+        _output.echo(
             f"\nNext:\n"
             f"  cd {root}\n"
             f"  servo asset list\n"

@@ -84,13 +84,13 @@ def deploy(
             return
         assert answer.deployment is not None
         if before is not None and before.deployment_id == answer.deployment.deployment_id:
-            click.echo(f"Nothing changed: {answer.deployment.deployment_id} is current.")
+            _output.echo(f"Nothing changed: {answer.deployment.deployment_id} is current.")
             return
         if before is not None:
             _print_changes(
                 client.deployments.diff(before.deployment_id, answer.deployment.deployment_id)
             )
-        click.echo(
+        _output.echo(
             f"Deployed {_output.count(answer.deployment.asset_count, 'asset')} as "
             f"{answer.deployment.deployment_id} to workspace {project.settings.workspace_id!r}."
         )
@@ -128,8 +128,8 @@ def _print_plan(session: Session, manifest: AssetManifest) -> None:
     changes = diff(old, manifest.assets)
     _print_changes(changes)
     for gone, new in possible_renames(old, manifest.assets):
-        click.echo(_rename_hint(gone, new))
-    click.echo(
+        _output.echo(_rename_hint(gone, new))
+    _output.echo(
         f"{_output.count(len(changes), 'change')}; nothing was written."
         if changes
         else "Nothing would change."
@@ -140,7 +140,7 @@ def _print_changes(changes: Sequence[AssetChange]) -> None:
     from servo.manifest.diff import describe
 
     for change in changes:
-        click.echo(describe(change))
+        _output.echo(describe(change))
 
 
 def _rename_hint(gone: AssetKey, new: AssetKey) -> str:

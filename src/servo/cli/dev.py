@@ -46,7 +46,7 @@ async def _serve(project: Project) -> None:
         return
     try:
         server = await host.start()
-        click.echo(
+        _output.echo(
             f"Control plane at {server.grpc_url} and {server.http_url} (pid {server.pid}), its "
             f"worker starts."
         )
@@ -58,7 +58,7 @@ async def _serve(project: Project) -> None:
         await asyncio.gather(serving, reloading)
         for task in done:
             task.result()
-        click.echo("Stopping.")
+        _output.echo("Stopping.")
     finally:
         await host.close()
 
@@ -78,7 +78,7 @@ async def _take_over(host: Host) -> bool:
                     context={"pid": exc.pid},
                 ) from exc
             if not told:
-                click.echo(
+                _output.echo(
                     f"Waiting for the control plane in the background (pid {exc.pid}): it ends "
                     f"with its last run and its last command."
                 )
@@ -93,10 +93,10 @@ async def _reload_on_change(project: Project, host: Host) -> None:
     roots = [*project.asset_paths, *_more_sources(project)]
     await _rebuild(project)
     shown = ", ".join(str(project.relative(path)) for path in roots)
-    click.echo(f"Watching {shown}. Ctrl-C ends.")
+    _output.echo(f"Watching {shown}. Ctrl-C ends.")
     async for changed in _watch.changes(roots, host.stopping):
         names = sorted(str(project.relative(path)) for path in changed)
-        click.echo(f"Changed: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}")
+        _output.echo(f"Changed: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}")
         await _rebuild(project)
         host.reload_workers()
 
@@ -126,7 +126,7 @@ async def _rebuild(project: Project) -> None:
     )
     output, problems = await process.communicate()
     if process.returncode == 0:
-        click.echo(output.decode(errors="replace").rstrip())
+        _output.echo(output.decode(errors="replace").rstrip())
         return
-    click.echo(problems.decode(errors="replace").rstrip(), err=True)
+    _output.echo(problems.decode(errors="replace").rstrip(), err=True)
     _output.warn("the last good manifest stays in use")

@@ -64,14 +64,14 @@ def events(
                 if as_json:
                     _output.print_json(event)
                 else:
-                    click.echo(_event_text.line(event, names.label))
+                    _output.echo(_event_text.line(event, names.label))
                 last = event.sequence
         except KeyboardInterrupt:
             again = command("events", "--follow", "--since", str(last))
             _output.note(f"Go on after event {last}: {again}")
             return EXIT_INTERRUPTED
     if last == since and not as_json:
-        click.echo(f"Nothing has happened after event {since}." if since else "No events yet.")
+        _output.echo(f"Nothing has happened after event {since}." if since else "No events yet.")
     return 0
 
 

@@ -13,6 +13,7 @@ import click
 
 from servo import errors
 from servo._version import __version__
+from servo.cli import _output
 
 if TYPE_CHECKING:
     from servo.manifest import AssetManifest
@@ -191,12 +192,12 @@ def _compare(committed: bytes, built: AssetManifest, data: bytes, path: Path) ->
         return 0
     changes = diff(old.assets, built.assets)
     for change in changes:
-        click.echo(describe(change))
+        _output.echo(describe(change))
     for name in ("tenant_id", "workspace_id", "schedules", "metadata"):
         before, after = getattr(old, name), getattr(built, name)
         if before != after:
-            click.echo(f"~ {name}: {before!r} is now {after!r}")
-    click.echo(
+            _output.echo(f"~ {name}: {before!r} is now {after!r}")
+    _output.echo(
         f"{path} is out of date: write it again with 'servo-gen manifest --output {path}'.",
         err=True,
     )

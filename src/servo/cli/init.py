@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from servo import errors
+from servo.cli import _output
 
 _PLACEHOLDER: Final = "my-project"
 _is_name = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII).fullmatch
@@ -38,10 +39,10 @@ def init(name: str) -> None:
         written = list(_copy(files("servo.cli") / "template", target, target.name))
     except OSError as exc:
         raise errors.FilesystemError(f"cannot make the project {name!r}: {exc}") from exc
-    click.echo(f"Made {target}:")
+    _output.echo(f"Made {target}:")
     for path in written:
-        click.echo(f"  {path}")
-    click.echo(f"\nNext:\n  cd {target}\n  servo run '*' --all-partitions")
+        _output.echo(f"  {path}")
+    _output.echo(f"\nNext:\n  cd {target}\n  servo run '*' --all-partitions")
 
 
 def _copy(source: Traversable, target: Path, name: str) -> list[Path]:

@@ -121,10 +121,10 @@ def list_(session: Session, tenant: str | None, as_json: bool) -> None:
     if as_json:
         _output.print_json(ListKeysResponse(keys=tuple(found)))
     elif not found:
-        click.echo("There are no keys.")
+        _output.echo("There are no keys.")
     else:
         _output.table(
-            ("key", "role", "workspace", "created", "end", "name"),
+            ("key", "role", "workspace", "created", "end", "~name"),
             (
                 (
                     key.key_id,
@@ -155,7 +155,7 @@ def revoke(session: Session, key_id: str, tenant: str | None, as_json: bool) -> 
     if as_json:
         _output.print_json(key)
     else:
-        click.echo(f"Key {key.key_id} is {_end(key)}.")
+        _output.echo(f"Key {key.key_id} is {_end(key)}.")
 
 
 def _scope(key: ApiKey) -> str:

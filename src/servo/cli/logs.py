@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from servo.cli import _runs
+from servo import _terminal
+from servo.cli import _output, _runs
 from servo.cli._session import Session, pass_session
 from servo.types.labels import task_label
 from servo.types.logs import LogBatch, LogLine, LogStream
@@ -44,7 +45,10 @@ def logs(session: Session, run_id: str, task: str, follow: bool, as_json: bool) 
         for batch in client.logs.read(found, task=task, follow=follow):
             label = labels.get(batch.task_id, batch.task_id)
             for line in batch.lines:
-                click.echo(_json(label, batch, line) if as_json else _text(label, batch, line))
+                if as_json:
+                    click.echo(_json(label, batch, line))
+                else:
+                    _output.echo(_text(label, batch, line))
 
 
 def _labels(client: Client, run_id: str) -> dict[str, str]:
@@ -56,7 +60,8 @@ def _text(label: str, batch: LogBatch, line: LogLine) -> str:
     head = click.style(f"{label}{attempt} {line.stream}", fg=_COLORS.get(line.stream, "green"))
     level = ""
     if line.level:
-        level = click.style(line.level, fg=_LEVEL_COLORS.get(line.level)) + " "
+        shown = _output.one_line(line.level)
+        level = click.style(shown, fg=_LEVEL_COLORS.get(line.level)) + " "
     cut = click.style(" [cut: the line was too long]", dim=True) if line.truncated else ""
     gap = ""
     if line.dropped_after:
@@ -64,7 +69,9 @@ def _text(label: str, batch: LogBatch, line: LogLine) -> str:
             f"\n{label}{attempt} [{line.dropped_after} lines were dropped here: written too fast]",
             fg="yellow",
         )
-    return f"{head} | {level}{line.text}{cut}{gap}"
+    # Tools color their output on purpose; everything else of theirs stays visible and in its line.
+    text = _terminal.escaped(line.text, colors=True, lines=False)
+    return f"{head} | {level}{text}{cut}{gap}"
 
 
 def _json(label: str, batch: LogBatch, line: LogLine) -> str:

@@ -66,4 +66,4 @@ def _print(run: Run, text: str, as_json: bool) -> None:
     if as_json:
         _output.print_json(run)
     else:
-        click.echo(text)
+        _output.echo(text)

@@ -30,7 +30,7 @@ def list_(session: Session, as_json: bool) -> None:
     if as_json:
         _output.print_json(ListPoolsResponse(pools=found))
     elif not found:
-        click.echo("There are no pools. Make one: servo pools set NAME SLOTS")
+        _output.echo("There are no pools. Make one: servo pools set NAME SLOTS")
     else:
         _output.table(
             ("pool", ">slots", ">used", ">waiting"),
@@ -61,7 +61,7 @@ def set_(session: Session, name: str, slots: int, as_json: bool) -> None:
         _output.print_json(pool)
         return
     taken = f", {pool.used} of them taken" if pool.used else ""
-    click.echo(f"Pool {pool.name} has {_output.count(pool.slots, 'slot')}{taken}.")
+    _output.echo(f"Pool {pool.name} has {_output.count(pool.slots, 'slot')}{taken}.")
 
 
 @pools.command()
@@ -82,4 +82,4 @@ def remove(session: Session, name: str, as_json: bool) -> None:
     if as_json:
         _output.print_json(found[name])
     else:
-        click.echo(f"Pool {name} is removed.")
+        _output.echo(f"Pool {name} is removed.")

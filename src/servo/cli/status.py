@@ -58,7 +58,7 @@ def _list(client: Client, limit: int, *, as_json: bool) -> None:
 
         _output.print_json(ListRunsResponse(runs=tuple(runs)))
     elif not runs:
-        click.echo("No runs yet. Start one: servo run '*' --all-partitions")
+        _output.echo("No runs yet. Start one: servo run '*' --all-partitions")
     else:
         _print_runs(runs)
 
@@ -75,7 +75,7 @@ def _watch_list(client: Client, limit: int) -> None:
 
 def _print_runs(runs: Sequence[Run]) -> None:
     _output.table(
-        ("run", "state", "created", ">took", ">tasks", ">ok", ">failed", ">skipped", "selection"),
+        ("run", "state", "created", ">took", ">tasks", ">ok", ">failed", ">skipped", "~selection"),
         (
             (
                 run.run_id,
@@ -114,7 +114,9 @@ def _one(client: Client, run_id: str, *, watch: bool, as_json: bool) -> int:
 
 
 def _print_run(run: Run) -> None:
-    click.echo(f"Run {run.run_id}  {_output.state(str(run.state))}  {run.reason}".rstrip())
+    _output.echo(
+        f"Run {run.run_id}  {_output.state(str(run.state))}  {_output.plain(run.reason)}".rstrip()
+    )
     facts = (
         ("selection", " ".join(run.selection)),
         ("run key", run.run_key),
@@ -133,8 +135,8 @@ def _print_run(run: Run) -> None:
     )
     for name, value in facts:
         if value:
-            click.echo(f"  {name:<11} {value}")
-    click.echo()
+            _output.echo(f"  {name:<11} {_output.one_line(value)}")
+    _output.echo()
     if len(run.tasks) <= _ALL_TASKS_UP_TO:
         _print_tasks(run.tasks)
     else:
@@ -142,11 +144,11 @@ def _print_run(run: Run) -> None:
         remarkable = [task for task in run.tasks if task.state in _REMARKABLE]
         remarkable += [task for task in run.tasks if task.waiting]
         if remarkable:
-            click.echo()
+            _output.echo()
             _print_tasks(remarkable[:_ALL_TASKS_UP_TO])
             if len(remarkable) > _ALL_TASKS_UP_TO:
                 rest = _output.count(len(remarkable) - _ALL_TASKS_UP_TO, "more task")
-                click.echo(f"and {rest}: {command('status', run.run_id, '--json')}")
+                _output.echo(f"and {rest}: {command('status', run.run_id, '--json')}")
 
 
 _REMARKABLE: Final = frozenset(
@@ -163,7 +165,7 @@ _REMARKABLE: Final = frozenset(
 
 def _print_tasks(tasks: Sequence[Task]) -> None:
     _output.table(
-        ("task", "state", ">attempt", ">took", ">rows", "why"),
+        ("task", "state", ">attempt", ">took", ">rows", "~why"),
         (
             (
                 task_label(task),

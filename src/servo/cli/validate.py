@@ -34,7 +34,7 @@ def validate(session: Session, as_json: bool) -> None:
         }
         click.echo(json.dumps(document, sort_keys=True, separators=(",", ":")))
         return
-    click.echo(
+    _output.echo(
         f"{session.project.name} is in order: {_output.count(len(manifest.assets), 'asset')} "
         f"({partitioned} partitioned), {_output.count(checks, 'check')}."
     )

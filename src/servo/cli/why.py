@@ -12,7 +12,7 @@ from servo import errors
 from servo.cli import _complete, _output, _partitions, _runs
 from servo.cli._session import Session, pass_session
 from servo.cli.asset import parse_key
-from servo.types.blockers import Blocker, ExplainResponse
+from servo.types.blockers import Blocker, BlockerKind, ExplainResponse
 from servo.types.ids import Ulid
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ def why(session: Session, subject: str, pairs: tuple[str, ...], as_json: bool) -
         _output.print_json(ExplainResponse(chain=chain))
         return
     for depth, link in enumerate(chain):
-        click.echo(f"{_INDENT * depth}{link.message}")
-    if chain:
-        remedy = chain[-1].remedy or "nothing but wait"
-        click.echo(f"{_INDENT * len(chain)}{click.style('To do:', bold=True)} {remedy}")
+        _output.echo(f"{_INDENT * depth}{_output.plain(link.message)}")
+    if chain and chain[-1].kind is not BlockerKind.SUCCEEDED:
+        remedy = _output.plain(chain[-1].remedy or "nothing but wait")
+        _output.echo(f"{_INDENT * len(chain)}{click.style('To do:', bold=True)} {remedy}")
 
 
 def _ask(client: Client, subject: str, pairs: Sequence[str]) -> tuple[Blocker, ...]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
+from servo._terminal import escaped
 from servo.config.settings import MASK, Settings
 
 __all__ = ["configure_logging", "redacted"]
@@ -65,12 +66,12 @@ class TextFormatter(logging.Formatter):
         self._secrets = tuple(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, followed by the traceback where there is one."""
+        """Return the line, followed by the traceback; control characters are escaped."""
         text = super().format(record)
         if request_id := _request_id(record):
             first, newline, rest = text.partition("\n")
             text = f"{first} [{request_id}]{newline}{rest}"
-        return redacted(text, self._secrets)
+        return escaped(redacted(text, self._secrets))
 
 
 class JsonFormatter(logging.Formatter):

@@ -7,6 +7,7 @@ be done. What it says of ready tasks is what the scheduler itself goes by.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Final
 
 from servo import errors
@@ -97,7 +98,7 @@ def _explain_run(machine: RunMachine, standing: Standing) -> tuple[Blocker, ...]
     run = machine.run
     open_tasks = [task for task in machine.tasks if task.state is not TaskState.SUCCEEDED]
     if not open_tasks:
-        return (_run_link(_K.SUCCEEDED, run, "it succeeded"),)
+        return (_run_link(_K.SUCCEEDED, run, f"it succeeded{_at(run.finished_at)}"),)
     task = min(open_tasks, key=lambda task: (_URGENCY.index(task.state), task.index))
     first = Blocker(
         kind=_K.FAILED if run.state.is_terminal else _K.UPSTREAM,
@@ -254,7 +255,7 @@ def _end(machine: RunMachine, task: Task) -> Blocker:
             kind=_K.SUCCEEDED,
             subject="task",
             subject_id=task.task_id,
-            message=f"{name} succeeded in run {run.run_id}",
+            message=f"{name} succeeded in run {run.run_id}{_at(task.finished_at)}",
             details=details,
         )
     return Blocker(
@@ -265,6 +266,10 @@ def _end(machine: RunMachine, task: Task) -> Blocker:
         remedy=f"servo rerun {run.run_id}",
         details=details,
     )
+
+
+def _at(moment: datetime | None) -> str:
+    return "" if moment is None else f" at {moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _run_link(kind: BlockerKind, run: Run, message: str) -> Blocker:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from servo import controlplane, errors
+from servo import _terminal, controlplane, errors
 from servo.cli import _output
 
 NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
@@ -50,6 +50,101 @@ def test_a_table_is_aligned_text_where_there_is_no_terminal(
 ) -> None:
     _output.table(("name", ">rows"), [("a", "5"), ("long name", "1,000")])
     assert capsys.readouterr().out == "name        rows\na              5\nlong name  1,000\n"
+
+
+ID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+LABEL = 'mart.sales[date=2025-01-05,region="north, of course",channel=日本語]'
+ROW = (LABEL, "failed", "3", "2.0 s", "1,000", f"user_code: no file for {ID} " + "many words " * 9)
+TASKS = ("task", "state", ">attempt", ">took", ">rows", "~why")
+RUNS = ("run", "state", "created", ">took", ">tasks", ">ok", ">failed", ">skipped", "~selection")
+RUN = (ID, "running, held", "2025-01-05 10:00:00", "2 min 5 s", "12", "3", "1", "0", "mart.* raw.*")
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 200])
+@pytest.mark.parametrize(("headings", "row"), [(TASKS, ROW), (RUNS, RUN)])
+def test_a_table_fits_the_terminal_and_cuts_nothing(
+    headings: tuple[str, ...],
+    row: tuple[str, ...],
+    columns: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_output, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _output.table(headings, [row])
+    shown = click.unstyle(capsys.readouterr().out)
+    lines = shown.splitlines()
+    too_long = [line for line in lines if _terminal.width(line) > columns]
+    # A name that is longer than the whole line stays in one piece; the terminal wraps it.
+    assert all(line.startswith(LABEL) for line in too_long)
+    assert lines[2].startswith(row[0])
+    words = [word for cell in row for word in cell.split()]
+    assert [word for word in words if word not in shown] == []
+    assert shown.count(ID) == 1
+
+
+def test_a_narrow_table_puts_below_the_row_what_does_not_fit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_output, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    _output.table(RUNS, [RUN])
+    assert click.unstyle(capsys.readouterr().out) == (
+        "run                         state\n"
+        "─────────────────────────────────────────\n"
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV  running, held\n"
+        "    created 2025-01-05 10:00:00   took 2 min 5 s   tasks 12\n"
+        "    ok 3   failed 1   skipped 0\n"
+        "    selection: mart.* raw.*\n"
+    )
+
+
+def test_wide_characters_are_aligned(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_output, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    _output.table(("name", ">n"), [("日本", "1"), ("abcdef", "22")])
+    lines = click.unstyle(capsys.readouterr().out).splitlines()
+    assert lines[2:] == ["日本     1", "abcdef  22"]
+
+
+def test_text_of_others_does_not_reach_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    evil = "\x1b]0;PWNED\x07\x1b[2J\r\u202e"
+    _output.table(("name", "~why"), [(evil, f"a\n{evil}")])
+    _output.note(evil)
+    _output.warn(evil)
+    _output.echo(evil)
+    _output.print_error(errors.ConfigurationError(evil, hint=evil))
+    _output.print_unexpected(ValueError(evil))
+    out, err = capsys.readouterr()
+    assert "PWNED" in out and "PWNED" in err
+    assert not set("\x1b\x07\r\u202e") & set(click.unstyle(out + err))
+
+
+def test_everything_for_people_is_printed_by_one_function() -> None:
+    cli = Path(_output.__file__).parent
+    allowed = (
+        "_json(",
+        "json.dumps",
+        "canonical_json",
+        "click.echo(data",
+        "K{what}",
+        'K"',
+        "api_key",
+    )
+    direct = [
+        f"{file.name}: {line.strip()}"
+        for file in sorted(cli.glob("*.py"))
+        if file.name not in ("_output.py", "completion.py")
+        for line in file.read_text().splitlines()
+        if re.search(r"click\.s?echo\(|\bprint\(", line)
+        and "self._console.print(" not in line
+        and not any(text in line for text in allowed)
+    ]
+    assert direct == []
 
 
 def test_a_close_word_is_suggested() -> None:
