@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import click
 
 from servo import _terminal
-from servo.cli import _output
+from servo.cli import _failures, _output
 from servo.cli._run_view import RunView, TaskView
 from servo.types.runs import TaskState
 
@@ -29,6 +30,7 @@ _SHOWN_ASSETS: Final = 12
 _SHOWN_TASKS: Final = 6
 _BAR_WIDTH: Final = 24
 _REFRESH_PER_SECOND: Final = 8
+_FAILED: Final = frozenset({TaskState.FAILED, TaskState.RETRY_WAIT})
 
 
 class Display(Protocol):
@@ -41,99 +43,199 @@ class Display(Protocol):
         """Show a line that stays."""
 
 
-class Interrupts:
-    """Holds Ctrl-C back from before a run is asked for until it is followed, within a block.
+class Terminated(BaseException):
+    """A signal asked the command to end, as Ctrl-C does by `KeyboardInterrupt`.
 
-    Between the two nobody could cancel the run: it goes on while whoever asked for it is told
-    nothing, not even which it is. Pressed a second time, Ctrl-C does not wait.
+    Attributes:
+        number: Which one: SIGTERM, or SIGHUP where the terminal is gone.
+    """
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+_NOTICED: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+class Interrupts:
+    """Holds Ctrl-C, SIGTERM and SIGHUP back from before a run is asked for until it is followed.
+
+    Between the two the run could not be cancelled: it would go on, and nothing would say which it
+    is. A second signal does not wait. Once released, they raise where the main thread is.
     """
 
     def __init__(self) -> None:
-        self._was_pressed = False
-        self._is_holding = False
+        self._held: signal.Signals | None = None
+        self._is_holding = True
+        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        # Not where it is ignored, as in the background of a script, or somebody else's business.
-        is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if is_ours and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._press)
-            self._is_holding = True
+        if threading.current_thread() is threading.main_thread():
+            for number in _NOTICED:
+                # Not where it is ignored, as in the background of a script or under nohup, or
+                # where another library handles it.
+                before = signal.getsignal(number)
+                if before in (signal.SIG_DFL, signal.default_int_handler):
+                    self._previous[number] = before
+                    signal.signal(number, self._take)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._is_holding:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._is_holding = False
+        for number, before in self._previous.items():
+            signal.signal(number, before)
+        self._previous.clear()
 
     def release(self) -> None:
         """Hold nothing back from now on.
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed meanwhile.
+            Terminated: SIGTERM or SIGHUP came meanwhile.
         """
-        self.__exit__()
-        if self._was_pressed:
-            self._was_pressed = False
+        self._is_holding = False
+        held, self._held = self._held, None
+        if held is not None:
+            self._raise(held)
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if self._is_holding and self._held is None:
+            self._held = signal.Signals(number)
+        else:
+            self._raise(signal.Signals(number))
+
+    def _raise(self, number: signal.Signals) -> None:
+        if number is signal.SIGINT:
             raise KeyboardInterrupt
-
-    def _press(self, _number: int, _frame: object) -> None:
-        if self._was_pressed:
-            raise KeyboardInterrupt
-        self._was_pressed = True
+        raise Terminated(number)
 
 
-def follow(client: Client, view: RunView, display: Display, interrupts: Interrupts) -> bool:
+def follow(
+    client: Client,
+    view: RunView,
+    display: Display,
+    interrupts: Interrupts,
+    *,
+    cancel_on_term: bool = False,
+) -> signal.Signals | None:
     """Show a run until it ends.
 
-    The first Ctrl-C cancels the run and goes on following; the second one leaves.
+    The first Ctrl-C cancels the run and goes on following; the second one leaves. SIGTERM and
+    SIGHUP leave, and the run goes on.
 
     Args:
         client: The control plane.
         view: The run; it is brought up to date in place.
         display: Where to show it.
         interrupts: What was held back until now; from here on it counts.
+        cancel_on_term: Whether SIGTERM cancels the run as Ctrl-C does.
 
     Returns:
-        Whether the run was interrupted.
+        The signal for which the run was cancelled, if it was.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed a second time; the run goes on being cancelled.
+        Terminated: SIGTERM or SIGHUP came, and what becomes of the run has been said.
     """
-    interrupted = False
+    cause: signal.Signals | None = None
     while not view.state.is_terminal:
         try:
             interrupts.release()
-            if interrupted:
-                client.runs.cancel(view.run_id, "interrupted by Ctrl-C")
+            if cause is not None:
+                name = "Ctrl-C" if cause is signal.SIGINT else cause.name
+                client.runs.cancel(view.run_id, f"interrupted by {name}")
             for event in client.runs.watch(view.run_id, after_sequence=view.sequence):
                 display.changed(view.apply(event))
             break
         except KeyboardInterrupt:
-            if interrupted:
-                display.say(
-                    f"Left. Run {view.run_id} goes on being cancelled: servo status {view.run_id}"
-                )
+            if cause is not None:
+                _leave(display, f"Left. {_goes_on(view, cause)}")
                 raise
-            interrupted = True
+            cause = signal.SIGINT
             display.say("Cancelling the run; press Ctrl-C again to leave without waiting.")
-    return interrupted
+        except Terminated as exc:
+            if cause is not None or not (cancel_on_term and exc.number is signal.SIGTERM):
+                _leave(display, f"Ended by {exc.number.name}. {_goes_on(view, cause)}")
+                raise
+            cause = exc.number
+            display.say(f"Cancelling the run; a second {cause.name} leaves without waiting.")
+    return cause
+
+
+def _goes_on(view: RunView, cause: signal.Signals | None) -> str:
+    if cause is not None:
+        status = _failures.command("status", view.run_id)
+        return f"Run {view.run_id} goes on being cancelled: {status}"
+    return f"Run {view.run_id} goes on. Cancel it: {_failures.command('cancel', view.run_id)}"
+
+
+def _leave(display: Display, text: str) -> None:
+    # After SIGHUP the terminal is gone, and writing to it is an error.
+    with contextlib.suppress(OSError):
+        display.say(text)
 
 
 @contextlib.contextmanager
-def display(view: RunView, *, quiet: bool = False) -> Iterator[Display]:
+def display(
+    client: Client, view: RunView, *, quiet: bool = False, can_cancel: bool = True
+) -> Iterator[Display]:
     """Open the display that suits standard output.
 
     Args:
+        client: The control plane, which is asked why attempts failed.
         view: The run that will be shown.
         quiet: Show nothing but what is said, on standard error; for ``--json``.
+        can_cancel: Whether Ctrl-C cancels the run.
     """
     if quiet:
         yield _Quiet()
-    elif _output.is_terminal():
-        with _Live(view) as live:
+        return
+    failures = _FailureLines(client, view, can_cancel=can_cancel)
+    if _output.is_terminal():
+        with _Live(view, failures) as live:
             yield live
     else:
-        yield _Lines(view)
+        lines = _Lines(view, failures)
+        yield lines
+        lines.end()
+
+
+class _FailureLines:
+    """What is printed of each failed attempt.
+
+    Args:
+        client: The control plane.
+        view: The run.
+        can_cancel: Whether Ctrl-C cancels the run.
+    """
+
+    def __init__(self, client: Client, view: RunView, *, can_cancel: bool) -> None:
+        self._client = client
+        self._view = view
+        self._can_cancel = can_cancel
+        self._has_said_how_to_stop = False
+        self.digest = _failures.Digest()
+
+    def of(self, task: TaskView) -> Iterator[str]:
+        """Yield the lines for a task whose attempt has failed; none where it is only counted."""
+        failure = task.failure
+        if failure is None:
+            yield task_line(task, also_success=False)
+            return
+        is_explained = self.digest.wants_explanation(task.asset, failure)
+        if not is_explained and not self.digest.wants_line(task.asset, failure, task.index):
+            return
+        yield task_line(task, also_success=False)
+        if is_explained:
+            run_id = self._view.run_id
+            excerpt = _failures.read(self._client, run_id, task.task_id, task.attempt)
+            yield from _failures.lines_of(excerpt, failure.message)
+        if task.state is TaskState.RETRY_WAIT and not self._has_said_how_to_stop:
+            self._has_said_how_to_stop = True
+            stop = _failures.command("cancel", self._view.run_id)
+            yield f"    To stop the run: {f'Ctrl-C, or {stop}' if self._can_cancel else stop}"
 
 
 class _Quiet:
@@ -147,19 +249,30 @@ class _Quiet:
 class _Lines:
     """Lines for logs and pipes: each task of a small run, now and then a summary of a large one."""
 
-    def __init__(self, view: RunView) -> None:
+    def __init__(self, view: RunView, failures: _FailureLines) -> None:
         self._view = view
+        self._failures = failures
         self._each = view.total <= _EACH_TASK_UP_TO
         self._last = time.monotonic()
 
     def changed(self, task: TaskView | None) -> None:
-        if task is not None:
+        if task is not None and task.state in _FAILED:
+            for line in self._failures.of(task):
+                self.say(line)
+        elif task is not None:
             line = task_line(task, also_success=self._each)
             if line:
                 self.say(line)
-        if not self._each and time.monotonic() - self._last > _LINE_INTERVAL:
+        if time.monotonic() - self._last > _LINE_INTERVAL:
             self._last = time.monotonic()
-            self.say(summary(self._view))
+            self.end()
+            if not self._each:
+                self.say(summary(self._view))
+
+    def end(self) -> None:
+        """Say how many failures were left out since that was said last."""
+        for line in self._failures.digest.counts(only_new=True):
+            self.say(line)
 
     def say(self, text: str) -> None:
         _output.echo(text)
@@ -168,10 +281,11 @@ class _Lines:
 class _Live:
     """A region at the bottom of the terminal that is redrawn; failures scroll past above it."""
 
-    def __init__(self, view: RunView) -> None:
+    def __init__(self, view: RunView, failures: _FailureLines) -> None:
         from rich.live import Live
 
         self._view = view
+        self._failures = failures
         self._console = _output.console()
         self._live = Live(
             console=self._console,
@@ -188,8 +302,13 @@ class _Live:
         self._live.stop()
 
     def changed(self, task: TaskView | None) -> None:
-        if task is not None:
-            line = task_line(task, also_success=False)
+        if task is None:
+            return
+        if task.state in _FAILED:
+            lines = self._failures.of(task)
+        else:
+            lines = iter([task_line(task, also_success=False)])
+        for line in lines:
             if line:
                 self.say(line)
 
@@ -206,7 +325,7 @@ class _Live:
 
         # Called on a thread of rich while events are applied on another. The view's dictionaries
         # never change their size, except `active`, which is copied in one step.
-        lines = _frame(self._view)
+        lines = [*_frame(self._view), *self._failures.digest.counts()]
         shown = (_terminal.escaped(line, colors=True, lines=False) for line in lines)
         return Group(*(Text.from_ansi(line, no_wrap=True, overflow="ellipsis") for line in shown))
 
@@ -224,8 +343,26 @@ def _frame(view: RunView) -> Iterator[str]:
         yield f"  {name:<{width}}  {bar} {asset.finished}/{asset.total}{trouble}"
     if len(begun) > _SHOWN_ASSETS:
         yield f"  and {_output.count(len(begun) - _SHOWN_ASSETS, 'more asset')}"
+    now = datetime.now(UTC)
+    running = view.states[TaskState.RUNNING]
     for task in islice(view.running_tasks, _SHOWN_TASKS):
-        yield click.style(f"  > {task.label}{_progress(task)}", fg="cyan")
+        since = "" if task.started_at is None else f"  {_failures.length(now - task.started_at)}"
+        yield click.style(f"  > {task.label}{since}{_progress(task)}", fg="cyan")
+    if running > _SHOWN_TASKS:
+        yield click.style(f"  and {running - _SHOWN_TASKS:,} more that run", fg="cyan")
+    waiting = view.states[TaskState.RETRY_WAIT]
+    for task in islice(view.waiting_tasks, _SHOWN_TASKS):
+        attempt = _failures.attempt_of(task.attempt, task.failure)
+        following = "soon" if task.retry_at is None else _countdown(task.retry_at, now)
+        yield click.style(
+            f"  ↻ {task.label}  {attempt} failed, next attempt {following}", fg="yellow"
+        )
+    if waiting > _SHOWN_TASKS:
+        yield click.style(f"  and {waiting - _SHOWN_TASKS:,} more that wait to retry", fg="yellow")
+
+
+def _countdown(retry_at: datetime, now: datetime) -> str:
+    return f"in {_failures.length(retry_at - now)}" if retry_at > now else "now"
 
 
 def _bar(done: int, total: int) -> str:
@@ -238,8 +375,8 @@ def _bar(done: int, total: int) -> str:
 def _progress(task: TaskView) -> str:
     if task.progress is None:
         return ""
-    percentage = "" if task.progress.percentage is None else f" {task.progress.percentage}%"
-    message = f" {task.progress.message}" if task.progress.message else ""
+    percentage = "" if task.progress.percentage is None else f"  {task.progress.percentage}%"
+    message = f"  {task.progress.message}" if task.progress.message else ""
     return f"{percentage}{message}"
 
 
@@ -282,11 +419,16 @@ def task_line(task: TaskView, *, also_success: bool) -> str:
             rows = "" if task.rows is None else f"  {_output.count(task.rows, 'row')}"
             return f"{click.style('✓', fg='green')} {task.label}{rows}"
         case TaskState.FAILED:
-            return f"{click.style('✗', fg='red')} {task.label}  {why}"
+            several = failure is not None and task.attempt > 1
+            last = f" ({_failures.attempt_of(task.attempt, failure)})" if several else ""
+            return f"{click.style('✗', fg='red')} {task.label}  {why}{last}"
         case TaskState.RETRY_WAIT:
+            attempt = _failures.attempt_of(task.attempt, failure)
+            following = (
+                f"; next attempt {_failures.next_attempt(task.retry_at)}" if task.retry_at else ""
+            )
             return (
-                f"{click.style('↻', fg='yellow')} {task.label}  attempt {task.attempt} failed, "
-                f"will retry: {why}"
+                f"{click.style('↻', fg='yellow')} {task.label}  {attempt} failed: {why}{following}"
             )
         case TaskState.SKIPPED if also_success:
             return f"{click.style('-', fg='yellow')} {task.label}  skipped: {why}"

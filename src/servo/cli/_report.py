@@ -9,8 +9,8 @@ from typing import Final
 
 import click
 
-from servo.cli import _follow, _output
-from servo.cli._run_view import AssetView, RunView
+from servo.cli import _failures, _follow, _output
+from servo.cli._run_view import AssetView, RunView, TaskView
 from servo.types.labels import command
 from servo.types.runs import RunState, TaskState
 
@@ -70,10 +70,17 @@ def print_end(view: RunView, data_root: Path | None = None) -> None:
     if len(warnings) > _SHOWN_WARNINGS:
         _output.echo(f"  and {_output.count(len(warnings) - _SHOWN_WARNINGS, 'more warning')}")
     failed = [task for task in view.tasks if task.state is TaskState.FAILED]
-    for task in islice(failed, _SHOWN_FAILURES):
-        _output.echo(_follow.task_line(task, also_success=False))
-    if len(failed) > _SHOWN_FAILURES:
-        _output.echo(f"  and {_output.count(len(failed) - _SHOWN_FAILURES, 'more failure')}")
+    kinds: dict[object, list[TaskView]] = {}
+    for task in failed:
+        kind = task.failure and _failures.kind_of(task.asset, task.failure)
+        kinds.setdefault(kind, []).append(task)
+    for first, *alike in islice(kinds.values(), _SHOWN_FAILURES):
+        _output.echo(_follow.task_line(first, also_success=False))
+        if alike:
+            _output.echo(f"  and the same in {_output.count(len(alike), 'more task')}")
+    rest = sum(map(len, islice(kinds.values(), _SHOWN_FAILURES, None)))
+    if rest:
+        _output.echo(f"  and {_output.count(rest, 'more failure')}")
     seconds = view.elapsed_until(view.finished_at) if view.finished_at else 0.0
     took = f" in {_output.duration(timedelta(seconds=seconds))}" if seconds else ""
     _output.echo(

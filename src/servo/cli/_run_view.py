@@ -40,6 +40,10 @@ class TaskView:
         byte_size: Size of what it produced, bytes.
         path: Where that lies, relative to the data root.
         warnings: Checks that did not pass and did not fail the task either.
+        task_id: Its id.
+        index: Its position in the plan.
+        started_at: When its last attempt started.
+        retry_at: When its next attempt may start, by the control plane's clock.
     """
 
     label: str
@@ -53,6 +57,10 @@ class TaskView:
     byte_size: int = 0
     path: str = ""
     warnings: tuple[CheckResult, ...] = ()
+    task_id: str = ""
+    index: int = 0
+    started_at: datetime | None = None
+    retry_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -98,6 +106,7 @@ class RunView:
         self.assets: dict[AssetKey, AssetView] = {}
         self.tasks: list[TaskView] = []
         self.active: dict[int, None] = {}
+        self.waiting: dict[int, None] = {}
         for task in sorted(run.tasks, key=lambda task: task.index):
             self._add(task)
 
@@ -112,6 +121,10 @@ class RunView:
             failure=task.failure,
             progress=task.progress,
             warnings=warnings_of(task.checks),
+            task_id=task.task_id,
+            index=index,
+            started_at=task.started_at,
+            retry_at=task.retry_at,
         )
         self.tasks.append(view)
         asset = self.assets.setdefault(task.asset_key, AssetView(task.asset_key))
@@ -120,6 +133,8 @@ class RunView:
         self.states[task.state] += 1
         if task.state in _ACTIVE:
             self.active[index] = None
+        if task.state is TaskState.RETRY_WAIT:
+            self.waiting[index] = None
         if task.materialization is not None:
             self._produced(view, task)
 
@@ -155,12 +170,12 @@ class RunView:
             case TaskProgressed(index=index, progress=progress):
                 self.tasks[index].progress = progress
             case TaskStateChanged() as change:
-                return self._change(change)
+                return self._change(change, event.occurred_at)
             case _:
                 pass
         return None
 
-    def _change(self, change: TaskStateChanged) -> TaskView:
+    def _change(self, change: TaskStateChanged, occurred_at: datetime) -> TaskView:
         task = self.tasks[change.index]
         for states in (self.states, self.assets[task.asset].states):
             states[task.state] -= 1
@@ -175,6 +190,13 @@ class RunView:
         else:
             self.active.pop(change.index, None)
             task.progress = None
+        if change.state is TaskState.RUNNING:
+            task.started_at = occurred_at
+        if change.state is TaskState.RETRY_WAIT:
+            self.waiting[change.index] = None
+        else:
+            self.waiting.pop(change.index, None)
+        task.retry_at = change.retry_at
         self._produced(task, change)
         return task
 
@@ -193,6 +215,12 @@ class RunView:
         """The tasks that are being executed, longest first."""
         tasks = (self.tasks[index] for index in list(self.active))
         return (task for task in tasks if task.state is TaskState.RUNNING)
+
+    @property
+    def waiting_tasks(self) -> Iterator[TaskView]:
+        """The tasks that wait for their next attempt, longest first."""
+        tasks = (self.tasks[index] for index in list(self.waiting))
+        return (task for task in tasks if task.state is TaskState.RETRY_WAIT)
 
     @property
     def succeeded(self) -> bool:

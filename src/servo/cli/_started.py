@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+import click
+
 from servo.cli import _follow, _output, _report
 from servo.cli._run_view import RunView
 from servo.types.labels import command
@@ -15,7 +17,12 @@ if TYPE_CHECKING:
     from servo.types.requests import CreateRunResponse
 
 EXIT_RUN_FAILED: Final = 1
-EXIT_INTERRUPTED: Final = 130
+_EXIT_SIGNAL: Final = 128
+"""What shells add to the number of the signal that ended a command."""
+
+cancel_on_term = click.option(
+    "--cancel-on-term", is_flag=True, help="SIGTERM cancels the run instead of leaving it alone."
+)
 
 
 def start(
@@ -25,6 +32,7 @@ def start(
     wait: bool,
     as_json: bool,
     heading: str,
+    cancel_on_term: bool = False,
 ) -> int:
     """Ask for a run and follow it until it ends, unless nobody wants to wait for it.
 
@@ -34,6 +42,7 @@ def start(
         wait: Whether to follow it.
         as_json: Whether to print the run as a document instead of its progress.
         heading: What follows the id in the first line that is shown.
+        cancel_on_term: Whether SIGTERM cancels the run.
 
     Returns:
         The exit code of the command.
@@ -45,22 +54,30 @@ def start(
             _output.note(f"Run key {answer.run.run_key!r} names a run that exists already.")
         if not wait:
             _print_started(answer.run, as_json=as_json)
-            interrupts.release()
+            try:
+                interrupts.release()
+            except _follow.Terminated as exc:
+                return _EXIT_SIGNAL + exc.number
             return 0
         view = RunView(client.runs.get(answer.run.run_id))
-        with _follow.display(view, quiet=as_json) as display:
+        with _follow.display(client, view, quiet=as_json) as display:
             if not as_json:
                 display.say(
                     f"Run {view.run_id}{heading}: {_output.count(view.total, 'task')} of "
                     f"{_output.count(len(view.assets), 'asset')}"
                 )
-            interrupted = _follow.follow(client, view, display, interrupts)
+            try:
+                cause = _follow.follow(
+                    client, view, display, interrupts, cancel_on_term=cancel_on_term
+                )
+            except _follow.Terminated as exc:
+                return _EXIT_SIGNAL + exc.number
     if as_json:
         _output.print_json(client.runs.get(answer.run.run_id))
     else:
         _report.print_end(view, connection.data_root)
-    if interrupted:
-        return EXIT_INTERRUPTED
+    if cause is not None:
+        return _EXIT_SIGNAL + cause
     return 0 if view.succeeded else EXIT_RUN_FAILED
 
 

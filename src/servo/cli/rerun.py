@@ -39,6 +39,7 @@ from servo.types.runs import RerunScope
     help="A value that functions see as ctx.config[NAME]; given ones replace those of the run.",
 )
 @_limits.options
+@_started.cancel_on_term
 @click.option("--no-wait", is_flag=True, help="Start the run and return.")
 @_output.json_option
 @pass_session
@@ -60,6 +61,7 @@ def rerun(
     budget: tuple[str, ...],
     retries: int | None,
     code_version: str,
+    cancel_on_term: bool,
     no_wait: bool,
     as_json: bool,
 ) -> int:
@@ -105,4 +107,5 @@ def rerun(
             wait=not no_wait,
             as_json=as_json,
             heading=f", a rerun of {parent.run_id}",
+            cancel_on_term=cancel_on_term,
         )

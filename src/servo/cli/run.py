@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     help="A value that functions see as ctx.config[NAME]; repeatable.",
 )
 @_limits.options
+@_started.cancel_on_term
 @click.option("--no-wait", is_flag=True, help="Start the run and return.")
 @_output.json_option
 @pass_session
@@ -72,6 +73,7 @@ def run(
     budget: tuple[str, ...],
     retries: int | None,
     code_version: str,
+    cancel_on_term: bool,
     no_wait: bool,
     as_json: bool,
 ) -> int:
@@ -88,7 +90,8 @@ def run(
       servo run 'tag:tier=gold and owner:ada@example.com'
 
     On the project's own control plane the project is deployed as it stands first. Ctrl-C cancels
-    the run; pressed again it leaves without waiting. A run that does not succeed exits with 1.
+    the run; pressed again it leaves without waiting. With SIGTERM and SIGHUP the command ends and
+    the run goes on, unless --cancel-on-term is given. A run that does not succeed exits with 1.
     """  # noqa: D301  # \b is click's mark for a paragraph that must not be wrapped
     config, allowed = parse_config(config_pairs), _limits.parse_budget(budget)
     with session.connect(for_run=True) as connection:
@@ -113,7 +116,14 @@ def run(
             code_version_id=code_version,
             max_retries=retries,
         )
-        return _started.start(connection, create, wait=not no_wait, as_json=as_json, heading="")
+        return _started.start(
+            connection,
+            create,
+            wait=not no_wait,
+            as_json=as_json,
+            heading="",
+            cancel_on_term=cancel_on_term,
+        )
 
 
 def _selected(

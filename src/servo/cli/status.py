@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from servo.cli import _follow, _output, _report, _runs
+from servo.cli import _failures, _follow, _output, _report, _runs
 from servo.cli._run_view import RunView
 from servo.cli._session import Session, pass_session
 from servo.types.labels import command, task_label
@@ -98,7 +98,7 @@ def _one(client: Client, run_id: str, *, watch: bool, as_json: bool) -> int:
     if watch and not run.state.is_terminal:
         view = RunView(run)
         try:
-            with _follow.display(view, quiet=as_json) as display:
+            with _follow.display(client, view, quiet=as_json, can_cancel=False) as display:
                 for event in client.runs.watch(run_id, after_sequence=view.sequence):
                     display.changed(view.apply(event))
         except KeyboardInterrupt:
@@ -109,8 +109,34 @@ def _one(client: Client, run_id: str, *, watch: bool, as_json: bool) -> int:
         _output.print_json(run)
     else:
         _print_run(run)
+        _print_failures(client, run)
     failed = run.state.is_terminal and run.state is not RunState.SUCCEEDED
     return 1 if watch and failed else 0
+
+
+def _print_failures(client: Client, run: Run) -> None:
+    """Explain the first failures, one of each kind; the table has the others."""
+    digest = _failures.Digest()
+    for task in run.tasks:
+        failure = task.failure
+        if failure is None or task.state not in _FAILED:
+            continue
+        if digest.wants_explanation(task.asset_key, failure):
+            excerpt = _failures.read(client, run.run_id, task.task_id, task.attempt)
+            name = task_label(task)
+            attempt = _failures.attempt_of(task.attempt, failure)
+            following = (
+                f"; next attempt {_failures.next_attempt(task.retry_at)}" if task.retry_at else ""
+            )
+            message = _output.plain(failure.message)
+            _output.echo(f"\n{name}  {attempt} failed: {message}{following}")
+            for line in _failures.lines_of(excerpt, failure.message):
+                _output.echo(line)
+    if run.state is RunState.RUNNING and any(task.retry_at for task in run.tasks):
+        _output.echo(f"\nTo stop the run: {_failures.command('cancel', run.run_id)}")
+
+
+_FAILED: Final = frozenset({TaskState.FAILED, TaskState.RETRY_WAIT})
 
 
 def _print_run(run: Run) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from servo import errors
-from servo.cli import _complete, _output, _partitions, _runs
+from servo.cli import _complete, _failures, _output, _partitions, _runs
 from servo.cli._session import Session, pass_session
 from servo.cli.asset import parse_key
 from servo.types.blockers import Blocker, BlockerKind, ExplainResponse
@@ -44,14 +45,52 @@ def why(session: Session, subject: str, pairs: tuple[str, ...], as_json: bool) -
     """  # noqa: D301  # \b is click's mark for a paragraph that must not be wrapped
     with session.connect() as connection:
         chain = _ask(connection.client, subject, pairs)
-    if as_json:
-        _output.print_json(ExplainResponse(chain=chain))
-        return
-    for depth, link in enumerate(chain):
-        _output.echo(f"{_INDENT * depth}{_output.plain(link.message)}")
+        if as_json:
+            _output.print_json(ExplainResponse(chain=chain))
+            return
+        for depth, link in enumerate(chain):
+            _output.echo(f"{_INDENT * depth}{_output.plain(_sentence(link))}")
+        for line in _excerpt(connection.client, chain):
+            _output.echo(line)
     if chain and chain[-1].kind is not BlockerKind.SUCCEEDED:
-        remedy = _output.plain(chain[-1].remedy or "nothing but wait")
+        remedy = _output.plain(_remedy(chain[-1]))
         _output.echo(f"{_INDENT * len(chain)}{click.style('To do:', bold=True)} {remedy}")
+
+
+def _sentence(link: Blocker) -> str:
+    """Return the message of a link, with times as people say them where it has any."""
+    details = link.details
+    if link.kind is not BlockerKind.RETRY_WAIT or not {"task", "retry_at"} <= details.keys():
+        return link.message
+    attempt = f"attempt {details['attempt']}"
+    if details.get("max_attempts", "0") != "0":
+        attempt += f" of {details['max_attempts']}"
+    sentence = f"{details['task']}: {attempt} failed: {details.get('failure', '')}"
+    if not details["retry_at"]:
+        return sentence
+    retry_at = datetime.fromisoformat(details["retry_at"])
+    return f"{sentence}; it is tried again {_failures.next_attempt(retry_at)}"
+
+
+def _excerpt(client: Client, chain: Sequence[Blocker]) -> list[str]:
+    """Return the lines of the log that explain the failure at which a chain ends."""
+    if not chain or chain[-1].kind not in (BlockerKind.RETRY_WAIT, BlockerKind.FAILED):
+        return []
+    details = chain[-1].details
+    if not {"run_id", "task_id", "attempt"} <= details.keys():
+        return []
+    excerpt = _failures.read(client, details["run_id"], details["task_id"], int(details["attempt"]))
+    message = details.get("failure") or chain[-1].message.partition(" failed: ")[2]
+    return _failures.lines_of(excerpt, message, _INDENT * (len(chain) + 1))
+
+
+def _remedy(link: Blocker) -> str:
+    if link.remedy:
+        return link.remedy
+    if link.kind is BlockerKind.RETRY_WAIT and "run_id" in link.details:
+        stop = _failures.command("cancel", link.details["run_id"])
+        return f"wait, or mend what is wrong and stop the run: {stop}"
+    return "nothing but wait"
 
 
 def _ask(client: Client, subject: str, pairs: Sequence[str]) -> tuple[Blocker, ...]:

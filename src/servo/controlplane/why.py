@@ -220,7 +220,12 @@ def _end(machine: RunMachine, task: Task) -> Blocker:
     run, name = machine.run, task_label(task)
     details = {"task_id": task.task_id, "attempt": str(task.attempt), "state": task.state.value}
     if task.failure is not None:
-        details |= {"reason": task.failure.reason, "category": task.failure.category.value}
+        details |= {
+            "reason": task.failure.reason,
+            "category": task.failure.category.value,
+            "max_attempts": str(task.failure.max_attempts),
+            "run_id": run.run_id,
+        }
     again = f"mend what is wrong, then `servo rerun {run.run_id}`"
     if task.state in (TaskState.RUNNING, TaskState.DISPATCHED):
         message = f"{name} is being executed by worker {task.worker_id} (attempt {task.attempt})"
@@ -233,12 +238,13 @@ def _end(machine: RunMachine, task: Task) -> Blocker:
         )
     if task.state is TaskState.RETRY_WAIT:
         at = task.retry_at.isoformat() if task.retry_at is not None else ""
+        shown = f"{task.retry_at:%Y-%m-%d %H:%M:%S} UTC" if task.retry_at is not None else "once"
         return Blocker(
             kind=_K.RETRY_WAIT,
             subject="task",
             subject_id=task.task_id,
-            message=f"{name} failed ({task.reason}) and is tried again at {at}",
-            details={**details, "retry_at": at},
+            message=f"{name} failed ({task.reason}) and is tried again at {shown}",
+            details={**details, "task": name, "failure": task.reason, "retry_at": at},
         )
     if task.state is TaskState.FAILED:
         budget = task.failure is not None and task.failure.reason == "budget"

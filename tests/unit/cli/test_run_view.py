@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import click
 import pytest
+from msgspec.structs import replace
 
 from servo.cli import _follow
 from servo.cli._run_view import RunView
@@ -174,11 +175,32 @@ def test_a_retry_says_which_attempt_failed() -> None:
     changed = run.apply(
         event(
             11,
-            TaskStateChanged(index=0, state=TaskState.RETRY_WAIT, attempt=2, failure=failure()),
+            TaskStateChanged(
+                index=0,
+                state=TaskState.RETRY_WAIT,
+                attempt=2,
+                failure=replace(failure(), max_attempts=4),
+                retry_at=datetime.now(UTC) + timedelta(seconds=42.4),
+            ),
         )
     )
     assert changed is not None
-    assert "attempt 2 failed, will retry" in text(_follow.task_line(changed, also_success=False))
+    line = text(_follow.task_line(changed, also_success=False))
+    assert (
+        "attempt 2 of 4 failed: user_code: ValueError: no such file; next attempt in 42 s" in line
+    )
+    assert list(run.waiting_tasks) == [changed]
+    run.apply(event(12, TaskStateChanged(index=0, state=TaskState.READY, attempt=2)))
+    assert list(run.waiting_tasks) == []
+
+
+def test_the_last_failure_says_how_many_attempts_there_were() -> None:
+    run = view()
+    last = replace(failure(), max_attempts=4)
+    change = TaskStateChanged(index=0, state=TaskState.FAILED, attempt=4, failure=last)
+    changed = run.apply(event(11, change))
+    assert changed is not None
+    assert text(_follow.task_line(changed, also_success=False)).endswith("(attempt 4 of 4)")
 
 
 def test_a_warning_is_shown_although_the_task_succeeded() -> None:
