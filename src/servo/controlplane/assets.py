@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 from servo import errors
@@ -48,7 +47,7 @@ class Assets:
         catalog = await self.plane.chosen_catalog(workspace, "")
         keys = catalog.keys
         if request.selection:
-            keys = await asyncio.to_thread(catalog.select, request.selection)
+            keys = await self.plane.threads.run(caller.tenant_id, catalog.select, request.selection)
         size = min(request.page_size or 500, _MAX_PAGE)
         first = page_number(request.page_token)
         page = keys[first : first + size]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from operator import attrgetter
@@ -14,6 +15,9 @@ from servo.types.keys import AssetKey
 
 _DOTTED = attrgetter("namespace", "name")
 """Sorts like the keys themselves, several times faster."""
+
+_COMPARED = 200
+"""How many names an unknown one is compared with: those before and after it in the alphabet."""
 
 _KEPT = 4
 """How many selections are remembered."""
@@ -107,10 +111,22 @@ class Catalog:
         # A listing asks for the same selection once for each page.
         return lru_cache(maxsize=_KEPT)(lambda texts: sorted(select(texts, self), key=_DOTTED))
 
+    @cached_property
+    def _names(self) -> Sequence[str]:
+        return sorted(map(str, self.assets))
+
+    def _similar(self, name: str) -> Sequence[str]:
+        """Return names that a misspelt one may stand for: comparing takes 0.1 ms each."""
+        names = self._names
+        if len(names) <= _COMPARED:
+            return names
+        at = bisect_left(names, name)
+        return names[max(at - _COMPARED // 2, 0) : at + _COMPARED // 2]
+
     def unknown(self, name: str) -> errors.NotFoundError:
         """Return what is said of a key or a glob that names no asset."""
-        names = sorted(map(str, self.assets))
-        close = difflib.get_close_matches(name, names, n=3)
+        names = self._names
+        close = difflib.get_close_matches(name, self._similar(name), n=3)
         if close:
             advice = f"did you mean {', '.join(close)}?"
         elif names:

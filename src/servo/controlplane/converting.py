@@ -62,7 +62,3 @@ class Converter:
         if not _wire.is_heavier_than(response, _SMALL_PARTS):
             return encode(response)
         return await self._threads.run(tenant_id, encode, response)
-
-    def close(self) -> None:
-        """Convert nothing any more in threads."""
-        self._threads.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
@@ -38,6 +37,10 @@ from servo.types.requests import (
 )
 
 _DIGEST_BYTES = 32
+_MOST_ASSETS = 20_000
+"""Assets of all chunks in one upload; a usual definition has several hundred bytes."""
+_CHUNKS_AT_ONCE = 64
+_MOST_CHUNK_BYTES = 16 * 1024 * 1024
 _NEWEST = "~"
 """Sorts after every ULID."""
 
@@ -91,7 +94,7 @@ class Deployments:
             graph.check(assets)
             return assets
 
-        return await asyncio.to_thread(check)
+        return await self.plane.threads.run(workspace.tenant_id, check)
 
     async def _activate_known(self, workspace: Workspace, known: Deployment) -> DeployResponse:
         catalog = await self.plane.catalog(workspace, known.deployment_id)
@@ -158,9 +161,7 @@ class Deployments:
             servo.errors.InvalidArgumentError: A chunk is no ``ManifestChunk``.
         """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
-        for chunk in request.chunks:
-            _wire.decode_chunk(chunk)
-        digests = [digest_of(chunk) for chunk in request.chunks]
+        digests = await self.plane.threads.run(caller.tenant_id, _checked, request.chunks)
         missing = set(await workspace.store.missing_chunks(workspace.number, digests))
         batch = workspace.journal.batch
         batch.chunks += [
@@ -179,7 +180,16 @@ class Deployments:
         """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
         _check_digests(request.chunk_digests)
-        chunks = await workspace.store.chunks(workspace.number, request.chunk_digests)
+        chunks: list[bytes] = []
+        for first in range(0, len(request.chunk_digests), _CHUNKS_AT_ONCE):
+            digests = request.chunk_digests[first : first + _CHUNKS_AT_ONCE]
+            chunks += await workspace.store.chunks(workspace.number, digests)
+            if sum(map(len, chunks)) > _MOST_CHUNK_BYTES:
+                raise errors.InvalidArgumentError(
+                    f"these {len(request.chunk_digests)} chunks have more than "
+                    f"{_MOST_CHUNK_BYTES:,} bytes together; ask for fewer at once",
+                    code="RESPONSE_TOO_LARGE",
+                )
         return ReadChunksResponse(chunks=tuple(chunks))
 
     async def get_deployment(
@@ -244,13 +254,29 @@ class Deployments:
         if older_id:
             older = list((await self.plane.catalog(workspace, older_id)).assets.values())
         catalog = await self.plane.catalog(workspace, newer.deployment_id)
-        changes = await asyncio.to_thread(diff.diff, older, list(catalog.assets.values()))
+        changes = await self.plane.threads.run(
+            caller.tenant_id, diff.diff, older, list(catalog.assets.values())
+        )
         return DiffDeploymentsResponse(changes=changes)
 
 
 def _is_empty(request: DeployRequest) -> bool:
     """Whether the announced manifest has no assets, and thus no chunks either."""
     return _wire.manifest_fingerprint(request.header) == request.content_fingerprint
+
+
+def _checked(chunks: Sequence[bytes]) -> list[bytes]:
+    """Return the digests of chunks, each of which can be read."""
+    assets = 0
+    for chunk in chunks:
+        assets += len(_wire.decode_chunk(chunk))
+        if assets > _MOST_ASSETS:
+            raise errors.InvalidArgumentError(
+                f"the chunks of one request hold more than {_MOST_ASSETS:,} assets; send fewer "
+                "chunks at once",
+                code="TOO_MANY_ITEMS",
+            )
+    return [digest_of(chunk) for chunk in chunks]
 
 
 def _check_digests(digests: Sequence[bytes]) -> None:

@@ -41,6 +41,7 @@ class FairThreads:
         self._running: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._pool: ThreadPoolExecutor | None = None
+        self._is_closed = False
 
     async def run(
         self, tenant_id: str, work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
@@ -58,9 +59,13 @@ class FairThreads:
 
         Raises:
             servo.errors.RateLimitedError: Too much of the tenant's work waits already.
+            servo.errors.UnavailableError: The threads were closed.
         """
         await self._turn(tenant_id)
         loop = asyncio.get_running_loop()
+        if self._is_closed:
+            self._end(tenant_id)
+            raise errors.UnavailableError("the control plane stops", code="STOPPING")
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, self._name)
 
@@ -69,16 +74,13 @@ class FairThreads:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(self._end, tenant_id)
 
-        try:
-            future = self._pool.submit(work, *args, **kwargs)
-        except BaseException:  # it was shut down; raised again
-            self._end(tenant_id)
-            raise
+        future = self._pool.submit(work, *args, **kwargs)
         future.add_done_callback(free)
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
         """Start nothing any more; what is being done ends by itself."""
+        self._is_closed = True
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 

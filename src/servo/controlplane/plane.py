@@ -12,6 +12,7 @@ from itertools import chain
 from servo import _wire, errors
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.clock import Clock
+from servo.controlplane.fair_threads import FairThreads
 from servo.controlplane.journal import Journal
 from servo.controlplane.shares import Shares
 from servo.controlplane.store.store import Store
@@ -54,6 +55,8 @@ class Plane:
         self.cancel_grace = cancel_grace
         self.shares = shares or Shares()
         self.clock = clock or Clock()
+        # One big plan of a tenant leaves its other requests a thread, two leave one to the others.
+        self.threads = FairThreads("servo-plan", threads=4, per_tenant=2, waiting=100)
         self.is_stopping = False
         self._on_lost = on_lost
         self.journal = Journal(store, self._reload)
@@ -96,6 +99,7 @@ class Plane:
     async def stop(self) -> None:
         """Write what is open and end the sessions; the runs go on at the next start."""
         self.is_stopping = True
+        self.threads.close()
         for workspace in self._workspaces.values():
             for session in workspace.sessions.values():
                 session.close()
@@ -155,10 +159,14 @@ class Plane:
                     f"there is no deployment {deployment_id!r}", code="DEPLOYMENT_NOT_FOUND"
                 )
             chunks = await self.store.chunks(workspace.number, deployment.chunk_digests)
-            assets = await asyncio.to_thread(
-                lambda: list(chain.from_iterable(map(_wire.decode_chunk, chunks)))
+            found = await self.threads.run(
+                workspace.tenant_id,
+                lambda: Catalog(
+                    deployment_id,
+                    chain.from_iterable(map(_wire.decode_chunk, chunks)),
+                    workspace.asset_ids,
+                ),
             )
-            found = Catalog(deployment_id, assets, workspace.asset_ids)
             self.keep_catalog(workspace, found)
         self._catalogs.move_to_end(key)
         return found

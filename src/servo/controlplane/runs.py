@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 
 from msgspec.structs import replace
@@ -108,11 +107,12 @@ class Runs:
         parent: reruns.Parent | None,
     ) -> tuple[Plan, Hold]:
         scope = Scope(workspace.clock.now(), workspace.tenant_id)
+        in_thread, tenant_id = self.plane.threads.run, workspace.tenant_id
         if parent is None:
-            tasks = await asyncio.to_thread(asked.selected_tasks, request, catalog, scope)
+            tasks = await in_thread(tenant_id, asked.selected_tasks, request, catalog, scope)
         else:
-            tasks = await asyncio.to_thread(
-                reruns.choose, parent, request.selection, catalog, scope
+            tasks = await in_thread(
+                tenant_id, reruns.choose, parent, request.selection, catalog, scope
             )
         keys = catalog.assets if request.upstream or request.downstream else tasks
         upstream = {found for key in keys for found in catalog.upstream(key)}
@@ -121,8 +121,10 @@ class Runs:
         # A copy: planning happens in a thread, while runs go on adding to the original.
         made = {key: frozenset(materialized.of(catalog.asset_id(key))) for key in upstream}
         try:
-            plan = await asyncio.to_thread(
-                planner.plan_tasks, tasks, request, catalog, lambda key: made.get(key, ()), scope
+            plan = await in_thread(
+                tenant_id,
+                planner.plan_tasks,
+                *(tasks, request, catalog, lambda key: made.get(key, ()), scope),
             )
         except BaseException:  # also when who asked has gone away; raised again
             materialized.release(known)

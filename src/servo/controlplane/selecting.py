@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
-import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from servo import errors
+from servo.controlplane.globs import Glob
 from servo.types.keys import AssetKey
 from servo.types.selection import (
     And,
@@ -26,7 +25,13 @@ from servo.types.selection import (
 if TYPE_CHECKING:
     from servo.controlplane.catalog import Catalog
 
+MAX_EXPRESSION: Final = 4_096
+"""Characters of one expression."""
+MAX_COMPARISONS: Final = 1_000_000
+"""Globs, tags, owners and neighbourhoods of all expressions of a request, times the assets."""
+
 _SHOWN = 10
+_ADVISED = 1_000
 
 
 def select(expressions: Sequence[str], catalog: Catalog) -> set[AssetKey]:
@@ -40,15 +45,25 @@ def select(expressions: Sequence[str], catalog: Catalog) -> set[AssetKey]:
         catalog: The assets.
 
     Raises:
-        servo.errors.InvalidArgumentError: An expression cannot be read.
+        servo.errors.InvalidArgumentError: An expression cannot be read or is too long, or
+            there is too much to compare.
         servo.errors.NotFoundError: A key or a glob names nothing, an expression means no asset, or
             nothing is left.
     """
     chosen: set[AssetKey] = set()
     left_out: set[AssetKey] = set()
     has_positive = False
-    for text in expressions:
+    left = MAX_COMPARISONS // max(len(catalog.assets), 1)
+    for text in dict.fromkeys(expressions):
         selection = _parsed(text)
+        left -= _searches(selection)
+        if left < 0:
+            raise errors.InvalidArgumentError(
+                f"the selections have too many globs, tags, owners and neighbourhoods for "
+                f"{len(catalog.assets):,} assets: together they may look at "
+                f"{MAX_COMPARISONS:,}; select in several requests, or name the assets",
+                code="SELECTION_TOO_LARGE",
+            )
         if isinstance(selection, Not):
             left_out |= _meant(selection.term, catalog, is_left_out=True)
             continue
@@ -69,7 +84,26 @@ def select(expressions: Sequence[str], catalog: Catalog) -> set[AssetKey]:
     return chosen
 
 
+def _searches(selection: Selection) -> int:
+    """Return how many parts of an expression look at every asset."""
+    match selection:
+        case Named(pattern):
+            return int(is_glob(pattern))
+        case Around(term, _, _) | Not(term):
+            return 1 + _searches(term)
+        case And(terms) | Or(terms):
+            return sum(map(_searches, terms))
+        case _:
+            return 1
+
+
 def _parsed(text: str) -> Selection:
+    if len(text) > MAX_EXPRESSION:
+        raise errors.InvalidArgumentError(
+            f"a selection of {len(text):,} characters is too long: it has at most "
+            f"{MAX_EXPRESSION:,}; give several selections",
+            code="INVALID_SELECTION",
+        )
     try:
         return parse(text)
     except ValueError as exc:
@@ -145,9 +179,7 @@ def _named(pattern: str, catalog: Catalog, *, may_be_none: bool) -> set[AssetKey
 
 
 def _matcher(pattern: str) -> Callable[[str], object]:
-    if is_glob(pattern):
-        return re.compile(fnmatch.translate(pattern)).match
-    return pattern.__eq__
+    return Glob(pattern).matches if is_glob(pattern) else pattern.__eq__
 
 
 def _nothing(selection: Selection, catalog: Catalog) -> errors.NotFoundError:
@@ -174,7 +206,7 @@ def _nothing(selection: Selection, catalog: Catalog) -> errors.NotFoundError:
 
 
 def _advice(text: str, what: str, known: Iterable[str]) -> str:
-    names = sorted(known)
+    names = sorted(known)[:_ADVISED]
     if close := difflib.get_close_matches(text, names, n=3):
         return f"; did you mean {', '.join(close)}?"
     if not names:

@@ -170,6 +170,17 @@ def test_whoever_comes_and_goes_the_bounds_hold_and_everything_is_done(
 
 
 @sync
+async def test_after_the_end_work_is_refused_as_it_is_while_a_control_plane_stops(_: Path) -> None:
+    for used in (False, True):
+        threads = _threads()
+        if used:
+            await threads.run("a", int)
+        threads.close()
+        with pytest.raises(errors.UnavailableError, match="stops"):
+            await threads.run("a", int)
+
+
+@sync
 async def test_what_is_small_is_converted_in_the_loop_and_what_is_large_in_a_thread(
     _: Path,
 ) -> None:
@@ -184,4 +195,3 @@ async def test_what_is_small_is_converted_in_the_loop_and_what_is_large_in_a_thr
     assert await converter.encode("a", where, ("x",) * 300) == here
     assert await converter.encode("a", where, ("x",) * 301) != here
     assert await converter.encode("a", where, {"x": "y" * 1024 * 400}) != here
-    converter.close()

@@ -245,3 +245,26 @@ def test_a_chain_of_100_000_assets_is_selected_without_recursion() -> None:
     assert len(catalog.select(["not (50000+chain.a99999)"])) == 49_999
     # A few seconds of work; what grows with the square of the length would take minutes.
     assert time.process_time() - began < 30
+
+
+def test_an_expression_has_a_greatest_length() -> None:
+    assert select("raw.[o]rders" + " " * 4_084) == ["raw.orders"]
+    with pytest.raises(errors.InvalidArgumentError, match=r"4,097 characters .* at most 4,096"):
+        select("[" * 4_097)
+
+
+def test_expressions_look_at_so_many_assets_together_and_keys_cost_nothing() -> None:
+    keys = [f"a.n{number}" for number in range(10_000)]
+    catalog = Catalog("d1", [asset(key) for key in keys], {})
+    globs = [f"a.n{number}?*" for number in range(1, 101)]
+    assert len(catalog.select([*globs, *globs, *keys])) == 10_000
+    for over in ("a.*", "not b.*", "a.n1+1", "(tag:x or owner:y)", "a.n1 and not a.n2"):
+        with pytest.raises(errors.InvalidArgumentError, match="too many globs, tags") as caught:
+            catalog.select([*globs, over])
+        assert caught.value.code == "SELECTION_TOO_LARGE"
+
+
+def test_a_misspelt_key_is_advised_among_very_many() -> None:
+    catalog = Catalog("d1", [asset(f"raw.orders_{number:05}") for number in range(10_000)], {})
+    with pytest.raises(errors.NotFoundError, match=r"did you mean raw\.orders_"):
+        catalog.select(["raw.orders_0512x"])
