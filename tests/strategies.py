@@ -332,6 +332,7 @@ def code_locations() -> st.SearchStrategy[CodeLocation]:
         names(),
         file_path=names().map(lambda name: f"assets/{name}.py"),
         line_number=st.integers(0, 100_000),
+        fingerprint=st.just("") | st.text("0123456789abcdef", min_size=16, max_size=16),
     )
 
 

@@ -101,6 +101,7 @@ CODE: Final[Json] = {
     "function": "daily",
     "filePath": "assets/mart.py",
     "lineNumber": 30,
+    "fingerprint": "5d41402abc4b2a76",
 }
 _RETRY: Final[Json] = {
     "backoff": "BACKOFF_EXPONENTIAL",

@@ -89,6 +89,7 @@ class Asset(Generic[P, R]):
         self.function = function
         self._declaration = declaration
         self._inputs: tuple[InputParameter, ...] | None = None
+        self._declared: AssetDefinition | None = None
         self._definition: AssetDefinition | None = None
         # What functools.update_wrapper does, without its loop.
         self.__wrapped__ = function
@@ -124,14 +125,31 @@ class Asset(Generic[P, R]):
 
     @property
     def definition(self) -> AssetDefinition:
-        """Everything about the asset except its code; without id and fingerprint.
+        """Everything about the asset except its code.
+
+        Without an id and ``code.fingerprint``, which depend on the project: its manifest has them.
 
         Raises:
             TypeError: An annotation cannot be resolved or makes no sense.
         """
         if self._definition is None:
-            self._definition = self._define()
+            from servo._fingerprint import fingerprint_of  # the parser of Python, for few programs
+
+            self._definition = dataclasses.replace(
+                self.declared, transform_fingerprint=fingerprint_of(self.function).digest
+            )
         return self._definition
+
+    @property
+    def declared(self) -> AssetDefinition:
+        """The definition without fingerprints: for a manifest all of them are taken together.
+
+        Raises:
+            TypeError: An annotation cannot be resolved or makes no sense.
+        """
+        if self._declared is None:
+            self._declared = self._define()
+        return self._declared
 
     def _define(self) -> AssetDefinition:
         code = function_of(self.function).__code__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import functools
 import inspect
@@ -27,6 +28,7 @@ from servo import (
     not_null,
     row_count,
 )
+from servo._fingerprint import fingerprint_all
 from servo.types import AssetKey, RetryPolicy
 
 
@@ -191,10 +193,27 @@ def test_what_says_the_default_is_the_default() -> None:
     assert declare(plain).definition.execution == ExecutionPolicy()
 
 
-def test_a_definition_has_neither_id_nor_fingerprint() -> None:
-    definition = asset(plain).definition
-    assert definition.id is None
-    assert definition.transform_fingerprint == ""
+def test_a_definition_has_its_fingerprint_at_first_use_and_no_id() -> None:
+    made = asset(plain)
+    assert made.definition.transform_fingerprint == fingerprint_all([plain])[0].digest != ""
+    assert made.definition.id is None
+    assert made.definition.code.fingerprint == "", "what it runs with depends on the project"
+
+
+def test_a_thousand_definitions_parse_their_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "many.py"
+    lines = [f"def f{number}(ctx):\n    return {number}\n" for number in range(1000)]
+    path.write_text("".join(lines))
+    names: dict[str, Any] = {"__name__": "many"}
+    exec(compile(path.read_text(), str(path), "exec"), names)
+    parsed: list[object] = []
+    parse = ast.parse
+    monkeypatch.setattr(ast, "parse", lambda *given: parsed.append(given) or parse(*given))
+    found = {asset(names[f"f{n}"]).definition.transform_fingerprint for n in range(1000)}
+    assert len(found) == 1000
+    assert len(parsed) == 1
 
 
 def test_the_definition_is_made_once() -> None:

@@ -62,6 +62,8 @@ def code_location_to_proto(code: CodeLocation, message: pb.CodeLocation) -> None
     message.function = code.function
     message.file_path = code.file_path
     message.line_number = code.line_number
+    if code.fingerprint:
+        message.fingerprint = code.fingerprint
 
 
 def code_location_from_proto(message: pb.CodeLocation) -> CodeLocation:
@@ -71,6 +73,7 @@ def code_location_from_proto(message: pb.CodeLocation) -> CodeLocation:
         message.function,
         file_path=message.file_path,
         line_number=message.line_number,
+        fingerprint=message.fingerprint,
     )
 
 

@@ -1,56 +1,61 @@
-"""Fingerprinting source files in a second process while the first one imports them.
+"""Reading source files in a second process while the first one imports them.
 
-Importing the modules of a large project keeps one core busy for seconds, and so does
-fingerprinting them afterwards; neither needs the other. Whatever goes wrong over there, the
-builder does the work itself: the answer is the same.
+Importing the modules of a large project keeps one core busy for seconds, and so does taking their
+syntax trees apart for the fingerprints; neither needs the other. Whatever goes wrong over there,
+the builder does the work itself: the answer is the same.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import marshal
 import os
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
-from servo.manifest.fingerprint import Fingerprint, Place, index_decorated
+from servo.manifest._source_files import SourceFile
+from servo.manifest.module_facts import ModuleFacts
+from servo.manifest.project_code import ProjectCode
 
-__all__ = ["FingerprintsAhead"]
+__all__ = ["FactsAhead"]
 
 _WORTH_IT: Final = 128 * 1024
 """Bytes of source below which a second process costs more than it saves."""
 
-_Stamp = tuple[int, int]
-_Answer = dict[str, tuple[_Stamp, dict[Place, tuple[str, int]]]]
+_Answer = dict[str, tuple[bytes, tuple[object, ...]]]
+"""By path: the hash of the source, and the fields of its facts."""
 
 
-class FingerprintsAhead:
-    """The fingerprints of decorated functions, computed by a process of its own.
+class FactsAhead:
+    """The facts about asset modules and what they import, found by a process of its own.
 
     Use it as a context manager around the imports.
 
     Args:
-        paths: The source files.
+        files: The asset modules.
+        roots: The project's import roots.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = [str(path) for path in paths]
+    def __init__(self, files: Sequence[SourceFile], roots: Sequence[Path]) -> None:
+        self._files = files
+        self._roots = roots
         self._child = 0
         self._file: IO[bytes] | None = None
         self._answer: _Answer | None = None
 
     def __enter__(self) -> Self:
-        if _can_fork() and sum(map(_size, self._paths)) >= _WORTH_IT:
+        if _can_fork() and sum(_size(file.path) for file in self._files) >= _WORTH_IT:
             self._file = tempfile.TemporaryFile()
             sys.stdout.flush()
             sys.stderr.flush()
             self._child = os.fork()
             if not self._child:
-                _answer(self._paths, self._file)
+                _answer([file.module for file in self._files], self._roots, self._file)
         return self
 
     def __exit__(
@@ -61,14 +66,14 @@ class FingerprintsAhead:
     ) -> None:
         self._collect()
 
-    def find(self, path: str) -> Mapping[Place, Fingerprint] | None:
-        """Return the fingerprints of a file's decorated functions, if they are known."""
+    def find(self, path: str, source: bytes) -> ModuleFacts | None:
+        """Return the facts about a file, if they are known for this content of it."""
         if self._answer is None:
             self._answer = self._collect()
         found = self._answer.get(path)
-        if found is None or found[0] != _stamp(path):
+        if found is None or found[0] != importlib.util.source_hash(source):
             return None
-        return {place: Fingerprint(*values) for place, values in found[1].items()}
+        return ModuleFacts(*found[1])  # type: ignore[arg-type]  # marshal gives back what it got
 
     def _collect(self) -> _Answer:
         file, self._file = self._file, None
@@ -93,16 +98,16 @@ def _can_fork() -> bool:
     )
 
 
-def _answer(paths: Sequence[str], file: IO[bytes]) -> None:
-    """Write the fingerprints of some files and end this process."""
+def _answer(modules: Sequence[str], roots: Sequence[Path], file: IO[bytes]) -> None:
+    """Write the facts about some modules and what they import, and end this process."""
     status = 1
     try:
-        answer: _Answer = {}
-        for path in paths:
-            stamp = _stamp(path)
-            found = index_decorated(path)
-            if stamp is not None:
-                answer[path] = stamp, {p: (f.digest, f.line_number) for p, f in found.items()}
+        code = ProjectCode(roots)
+        code.read(modules)
+        answer: _Answer = {
+            path: (importlib.util.source_hash(data), tuple(facts))
+            for path, (data, facts) in code.files_read().items()
+        }
         marshal.dump(answer, file)
         file.flush()
         status = 0
@@ -111,14 +116,8 @@ def _answer(paths: Sequence[str], file: IO[bytes]) -> None:
         os._exit(status)
 
 
-def _stamp(path: str) -> _Stamp | None:
+def _size(path: Path) -> int:
     try:
-        status = os.stat(path)  # noqa: PTH116  # names are plain strings in this module
+        return path.stat().st_size
     except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size
-
-
-def _size(path: str) -> int:
-    stamp = _stamp(path)
-    return stamp[1] if stamp else 0
+        return 0

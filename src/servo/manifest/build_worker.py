@@ -33,8 +33,12 @@ def _build(root: Path) -> bytes:
     from servo.manifest.builder import ManifestBuilder
     from servo.manifest.discovery import AssetDiscovery
     from servo.manifest.lockfile import Lockfile
+    from servo.manifest.project import Project
+    from servo.manifest.project_code import ProjectCode
 
-    assets = AssetDiscovery(root).discover()
+    project = Project.load(root)
+    code = ProjectCode(project.import_roots)
+    assets = AssetDiscovery(project=project, code=code).discover()
     request = json.load(sys.stdin.buffer)
     builder = ManifestBuilder(
         tenant_id=request["tenantId"],
@@ -43,6 +47,7 @@ def _build(root: Path) -> bytes:
         lockfile=Lockfile(request["assetIds"]),
         mint_ids=False,
         root=root,
+        code=code,
     )
     return builder.build(assets).to_canonical_json().encode()
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from servo import errors
+from servo._fingerprint import fingerprint_all
 from servo._introspect import function_of
 from servo.asset import Asset
-from servo.manifest._ahead import FingerprintsAhead
 from servo.manifest._garbage import paused_gc
-from servo.manifest.fingerprint import fingerprint_all
 from servo.manifest.git import extract_git_context
 from servo.manifest.lockfile import Lockfile
 from servo.manifest.manifest import AssetManifest
-from servo.manifest.project import find_root, relative_path
+from servo.manifest.project import default_import_roots, find_root, relative_path
+from servo.manifest.project_code import ProjectCode
 from servo.types import AssetDefinition, AssetId, CodeLocation
 
 __all__ = ["ManifestBuilder"]
@@ -40,7 +40,8 @@ class ManifestBuilder:
         mint_ids: Whether assets that the lockfile does not know get a new id; otherwise they
             have none.
         root: The project's root, to which paths are relative; by default found from the files.
-        ahead: Fingerprints that were computed while the assets were imported.
+        code: The project's code; by default what lies below the root and its ``src`` now. Give the
+            one that the assets were imported with: then what is fingerprinted is what they do.
     """
 
     def __init__(
@@ -53,9 +54,9 @@ class ManifestBuilder:
         lockfile: Lockfile | None = None,
         mint_ids: bool = True,
         root: str | Path | None = None,
-        ahead: FingerprintsAhead | None = None,
+        code: ProjectCode | None = None,
     ) -> None:
-        self._ahead = ahead
+        self._code = code
         self._tenant_id = tenant_id
         self._workspace_id = workspace_id
         self._deployed_by = deployed_by
@@ -74,8 +75,9 @@ class ManifestBuilder:
         """
         ordered = sorted(assets, key=lambda asset: asset.key)
         root = self._root or _root_of(ordered)
+        code = self._code or ProjectCode(() if root is None else default_import_roots(root))
         with paused_gc():
-            definitions = self._with_ids(_definitions(ordered, root, self._ahead))
+            definitions = self._with_ids(_definitions(ordered, root, code))
         return AssetManifest(
             tenant_id=self._tenant_id,
             workspace_id=self._workspace_id,
@@ -152,19 +154,21 @@ _FIELD_NAMES: Final[dict[type, tuple[str, ...]]] = {
 
 
 def _definitions(
-    assets: Sequence[Asset[..., Any]], root: Path | None, ahead: FingerprintsAhead | None
+    assets: Sequence[Asset[..., Any]], root: Path | None, code: ProjectCode
 ) -> list[AssetDefinition]:
     problems: list[str] = []
     plain: list[AssetDefinition] = []
     for asset in assets:
         try:
-            plain.append(asset.definition)
+            plain.append(asset.declared)
         except (TypeError, ValueError) as error:
             problems.append(f"'{asset.key}': {error}")
     if problems:
         raise _definition_error(problems)
     paths = {path: _project_path(path, root) for path in {one.code.file_path for one in plain}}
-    fingerprints = fingerprint_all([asset.function for asset in assets], ahead=ahead)
+    # First, because it reads the files of the functions.
+    runs_with = [code.fingerprint(one.code.module, one.code.function) for one in plain]
+    fingerprints = fingerprint_all([asset.function for asset in assets], known_files=code)
     return [
         altered(
             one,
@@ -172,10 +176,11 @@ def _definitions(
                 one.code,
                 file_path=paths[one.code.file_path],
                 line_number=fingerprint.line_number or one.code.line_number,
+                fingerprint=needed,
             ),
             transform_fingerprint=fingerprint.digest,
         )
-        for one, fingerprint in zip(plain, fingerprints, strict=True)
+        for one, fingerprint, needed in zip(plain, fingerprints, runs_with, strict=True)
     ]
 
 

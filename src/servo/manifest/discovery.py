@@ -19,6 +19,8 @@ from servo.asset import Asset
 from servo.manifest._garbage import paused_gc
 from servo.manifest._source_files import SourceFile, source_files
 from servo.manifest.project import Project
+from servo.manifest.project_code import ProjectCode
+from servo.manifest.project_imports import importing
 
 __all__ = ["AssetDiscovery", "ImportFailure"]
 
@@ -54,14 +56,20 @@ class AssetDiscovery:
     Args:
         root_path: The project's directory; by default found from the current one upwards.
         project: The project itself, when it was loaded already.
+        code: The project's code, from which its modules are imported; by default as it is now.
     """
 
     def __init__(
-        self, root_path: str | Path | None = None, *, project: Project | None = None
+        self,
+        root_path: str | Path | None = None,
+        *,
+        project: Project | None = None,
+        code: ProjectCode | None = None,
     ) -> None:
         if project is None:
             project = Project.load() if root_path is None else Project.at(_directory(root_path))
         self.project = project
+        self._code = code
 
     def discover(self) -> list[Asset[..., Any]]:
         """Import every asset module and return the assets, sorted by key.
@@ -74,7 +82,14 @@ class AssetDiscovery:
                 place, and the message lists them.
         """
         files = source_files(self.project)
-        with _lock, _import_path(self.project), contextlib.redirect_stdout(sys.stderr), paused_gc():
+        code = self._code or ProjectCode(self.project.import_roots)
+        with (
+            _lock,
+            _import_path(self.project),
+            importing(code),
+            contextlib.redirect_stdout(sys.stderr),
+            paused_gc(),
+        ):
             _forget_modules(files)
             importlib.invalidate_caches()
             before = set(sys.modules)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from servo.manifest import graph
-from servo.manifest._ahead import FingerprintsAhead
+from servo.manifest._ahead import FactsAhead
 from servo.manifest._garbage import paused_gc
 from servo.manifest._source_files import source_files
 from servo.manifest.builder import ManifestBuilder, altered
@@ -16,6 +16,7 @@ from servo.manifest.discovery import AssetDiscovery
 from servo.manifest.lockfile import Lockfile
 from servo.manifest.manifest import AssetManifest
 from servo.manifest.project import Project
+from servo.manifest.project_code import ProjectCode
 from servo.manifest.verify import Verification
 from servo.types import AssetDefinition, AssetKey
 
@@ -60,9 +61,10 @@ def build_project(
         second = stack.enter_context(Verification(project)) if verify else None
         lockfile = Lockfile.load(project.lockfile_path, frozen=frozen)
         # A second build keeps the other core busy already.
-        files = [] if verify else [file.path for file in source_files(project)]
-        ahead = stack.enter_context(FingerprintsAhead(files))
-        assets = AssetDiscovery(project=project).discover()
+        files = [] if verify else source_files(project)
+        ahead = stack.enter_context(FactsAhead(files, project.import_roots))
+        code = ProjectCode(project.import_roots, known_facts=ahead.find)
+        assets = AssetDiscovery(project=project, code=code).discover()
         builder = ManifestBuilder(
             tenant_id=project.settings.tenant_id,
             workspace_id=project.settings.workspace_id,
@@ -70,7 +72,7 @@ def build_project(
             lockfile=lockfile,
             mint_ids=False,
             root=project.root,
-            ahead=ahead,
+            code=code,
         )
         manifest = builder.build(assets)
         graph.check(manifest)

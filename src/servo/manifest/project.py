@@ -13,7 +13,7 @@ from servo.config import Settings, load
 from servo.config.files import is_configured
 from servo.manifest.git import code_version_of
 
-__all__ = ["DEFAULT_ASSET_PATHS", "Project", "find_root"]
+__all__ = ["DEFAULT_ASSET_PATHS", "Project", "default_import_roots", "find_root"]
 
 DEFAULT_ASSET_PATHS: Final = ("assets", "src/assets")
 """Where assets are looked for when ``[tool.servo]`` has no ``paths``."""
@@ -190,11 +190,16 @@ def _asset_paths(root: Path, settings: Settings) -> Iterator[Path]:
         yield path
 
 
+def default_import_roots(root: Path) -> tuple[Path, ...]:
+    """Return the import roots of a project whose settings name none."""
+    return tuple(path for path in (root / "src", root) if path.is_dir())
+
+
 def _import_roots(root: Path, settings: Settings) -> tuple[Path, ...]:
     if settings.import_roots:
         roots = tuple(_inside(root, settings, "import_roots"))
     else:
-        roots = tuple(path for path in (root / "src", root) if path.is_dir())
+        roots = default_import_roots(root)
     return tuple(sorted(roots, key=lambda path: -len(path.parts)))
 
 

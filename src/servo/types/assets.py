@@ -65,6 +65,9 @@ class CodeLocation:
         function: Qualified name within the module.
         file_path: Absolute while the code is loaded, relative to the project in a manifest.
         line_number: First line of the definition, decorators included; zero if unknown.
+        fingerprint: Digest of the code that the function runs with, 16 hex digits: the function,
+            the rest of its module, and the project's modules that these import. Empty until a
+            manifest is built, and where the module is not the project's own.
     """
 
     module: str
@@ -72,6 +75,7 @@ class CodeLocation:
     _: KW_ONLY
     file_path: str = ""
     line_number: int = 0
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,8 +264,7 @@ class AssetDefinition:
         checks: Checks, in declaration order, each name once.
         execution: How attempts are made.
         resources: What one attempt needs.
-        transform_fingerprint: Digest of the function's syntax tree; empty until a manifest is
-            built.
+        transform_fingerprint: Digest of the function's syntax tree, 16 hex digits.
         code_version: Version that the author gave.
         renamed_from: Key under which the asset was known before.
         metadata: Free text by name that no part of Servo reads.

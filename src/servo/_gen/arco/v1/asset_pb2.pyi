@@ -511,6 +511,7 @@ class CodeLocation(_message.Message):
     FUNCTION_FIELD_NUMBER: _builtins.int
     FILE_PATH_FIELD_NUMBER: _builtins.int
     LINE_NUMBER_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
     module: _builtins.str
     """The importable module, for example `assets.staging`."""
     function: _builtins.str
@@ -519,6 +520,12 @@ class CodeLocation(_message.Message):
     """The file relative to the project's root, separated by `/`."""
     line_number: _builtins.int
     """The line of the `def`, starting with 1. Provenance: not part of the content fingerprint."""
+    fingerprint: _builtins.str
+    """16 hex digits over the code that the function runs with: the function, the rest of its module
+    except other assets that nothing here names, and the project's modules that these import,
+    transitively. A worker whose code differs does not execute the asset. Absent: not known, and not
+    compared.
+    """
     def __init__(
         self,
         *,
@@ -526,12 +533,15 @@ class CodeLocation(_message.Message):
         function: _builtins.str = ...,
         file_path: _builtins.str = ...,
         line_number: _builtins.int = ...,
+        fingerprint: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fingerprint", b"_fingerprint", "fingerprint", b"fingerprint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_path", b"file_path", "function", b"function", "line_number", b"line_number", "module", b"module"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fingerprint", b"_fingerprint", "file_path", b"file_path", "fingerprint", b"fingerprint", "function", b"function", "line_number", b"line_number", "module", b"module"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__fingerprint: _TypeAlias = _typing.Literal["fingerprint"]  # noqa: Y015
+    _WhichOneofArgType__fingerprint: _TypeAlias = _typing.Literal["_fingerprint", b"_fingerprint"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fingerprint) -> _WhichOneofReturnType__fingerprint | None: ...
 
 Global___CodeLocation: _TypeAlias = CodeLocation  # noqa: Y015
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,7 +21,18 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Final, Protocol
 
-__all__ = ["Fingerprint", "Place", "fingerprint_all", "fingerprint_node", "index_decorated"]
+__all__ = [
+    "Fingerprint",
+    "FunctionNode",
+    "Place",
+    "fingerprint_all",
+    "fingerprint_node",
+    "fingerprint_of",
+    "fingerprint_tokens",
+    "is_docstring",
+    "node_tokens",
+    "tokens",
+]
 
 _DIGITS: Final = 16
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -43,12 +55,12 @@ class Fingerprint:
     line_number: int
 
 
-class _Ahead(Protocol):
-    def find(self, path: str) -> Mapping[Place, Fingerprint] | None: ...
+class _Known(Protocol):
+    def functions_in(self, path: str) -> Mapping[Place, Fingerprint] | None: ...
 
 
 def fingerprint_all(
-    functions: Sequence[Callable[..., Any]], *, ahead: _Ahead | None = None
+    functions: Sequence[Callable[..., Any]], *, known_files: _Known | None = None
 ) -> list[Fingerprint]:
     """Fingerprint functions, parsing each of their source files once.
 
@@ -57,7 +69,7 @@ def fingerprint_all(
 
     Args:
         functions: The functions, in any order.
-        ahead: Knows the fingerprints of some files already.
+        known_files: Knows the fingerprints of the functions in some files already.
 
     Returns:
         Their fingerprints, in the same order.
@@ -70,7 +82,7 @@ def fingerprint_all(
             wanted.setdefault(code.co_filename, set()).add(place)
     known: dict[str, Mapping[Place, Fingerprint]] = {}
     for path, places in wanted.items():
-        found = None if ahead is None else ahead.find(path)
+        found = None if known_files is None else known_files.functions_in(path)
         if found is None or not places <= found.keys():
             found = _index_file(path, places)
         known[path] = found
@@ -102,34 +114,53 @@ def _layers(function: Callable[..., Any]) -> list[CodeType]:
     return codes
 
 
-def _index_file(path: str, wanted: set[Place]) -> dict[Place, Fingerprint]:
-    """Fingerprint the wanted functions of one file; those that are not in its source are absent."""
+def _index_file(path: str, wanted: set[Place] | None) -> dict[Place, Fingerprint]:
+    """Fingerprint the wanted functions of one file, or all; those not in its source are absent."""
     try:
         source = importlib.util.decode_source(Path(path).read_bytes())
-        text, moved = _without_decorators(source, wanted)
-        tree = ast.parse(text, path)
-    except (OSError, SyntaxError, ValueError):
+        text, moved = _without_decorators(source, wanted or ())
+        with warnings.catch_warnings():
+            # Importing the file gives these.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text, path)
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return {}  # <stdin>, an archive, or a file that changed since: the code object decides
     found: dict[Place, Fingerprint] = {}
     for node in _functions(tree):
         first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
         place = moved.get(first, first), node.name
-        if place in wanted:
+        if wanted is None or place in wanted:
             found[place] = Fingerprint(fingerprint_node(node), node.lineno)
     return found
 
 
-def index_decorated(path: str) -> dict[Place, Fingerprint]:
-    """Fingerprint the decorated functions of a file; one that cannot be read has none."""
-    try:
-        tree = ast.parse(importlib.util.decode_source(Path(path).read_bytes()), path)
-    except (OSError, SyntaxError, ValueError):
-        return {}
-    return {
-        (node.decorator_list[0].lineno, node.name): Fingerprint(fingerprint_node(node), node.lineno)
-        for node in _functions(tree)
-        if node.decorator_list
-    }
+def fingerprint_of(function: Callable[..., Any]) -> Fingerprint:
+    """Fingerprint one function; its source file is parsed once for all functions in it."""
+    return fingerprint_all([function], known_files=_indexes)[0]
+
+
+class _Indexes:
+    """The fingerprints of every function in the source files that were asked for last."""
+
+    def __init__(self) -> None:
+        self._by_path: dict[str, tuple[tuple[int, int], Mapping[Place, Fingerprint]]] = {}
+
+    def functions_in(self, path: str) -> Mapping[Place, Fingerprint] | None:
+        try:
+            status = Path(path).stat()
+        except OSError:
+            return None
+        stamp = status.st_mtime_ns, status.st_size
+        known = self._by_path.get(path)
+        if known is None or known[0] != stamp:
+            if len(self._by_path) >= _MOST_INDEXES:
+                self._by_path.clear()
+            known = self._by_path[path] = stamp, _index_file(path, None)
+        return known[1]
+
+
+_MOST_INDEXES: Final = 256
+_indexes: Final = _Indexes()
 
 
 def _without_decorators(source: str, wanted: Iterable[Place]) -> tuple[str, dict[int, int]]:
@@ -186,23 +217,40 @@ _SIMPLE_STATEMENTS: Final = frozenset(
 
 def fingerprint_node(node: FunctionNode) -> str:
     """Return the fingerprint of a function definition."""
-    body = node.body
-    if (
-        type(body[0]) is ast.Expr
-        and type(body[0].value) is ast.Constant
-        and type(body[0].value.value) is str
-    ):
-        body = body[1:]
+    return fingerprint_tokens(node, node_tokens(node))
+
+
+def fingerprint_tokens(node: FunctionNode, found: Iterable[str]) -> str:
+    """Return the fingerprint of a function definition whose `node_tokens` are known."""
     head = "async" if type(node) is ast.AsyncFunctionDef else "def"
-    parts = [node.args, node.returns, *getattr(node, "type_params", ()), *body]
-    return sha256(f"{head}{serialize(parts)}".encode()).hexdigest()[:_DIGITS]
+    return sha256(f"{head}{' '.join(found)}".encode()).hexdigest()[:_DIGITS]
+
+
+def node_tokens(node: FunctionNode) -> list[str]:
+    """Return the tokens of what counts in a function: parameters, annotations and body."""
+    body = node.body[1:] if is_docstring(node.body[0]) else node.body
+    return tokens([node.args, node.returns, *getattr(node, "type_params", ()), *body])
+
+
+def is_docstring(statement: ast.stmt) -> bool:
+    """Tell whether a statement, the first of a block, is its docstring."""
+    return (
+        type(statement) is ast.Expr
+        and type(statement.value) is ast.Constant
+        and type(statement.value.value) is str
+    )
 
 
 def serialize(nodes: list[Any]) -> str:
-    """Return an unambiguous text of syntax nodes, without recursion.
+    """Return an unambiguous text of syntax nodes: their `tokens`."""
+    return " ".join(tokens(nodes))
+
+
+def tokens(nodes: list[Any]) -> list[str]:
+    """Return an unambiguous list of words for syntax nodes, without recursion.
 
     Each node is written as its class, its plain values, and for each other field that is set
-    the number of nodes in it; these nodes follow in order.
+    the number of nodes in it; these nodes follow in order. A name that is used is ``(Name x``.
     """
     out: list[str] = [str(len(nodes))]
     write = out.append
@@ -220,7 +268,7 @@ def serialize(nodes: list[Any]) -> str:
             write("~")  # the key of **rest in a display, a keyword without default
         else:
             push(_open(node, kind, write))
-    return " ".join(out)
+    return out
 
 
 def _open(node: ast.AST, kind: type, write: Callable[[str], None]) -> list[Any]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servo.manifest.fingerprint import fingerprint_all, fingerprint_node, serialize
+from servo._fingerprint import fingerprint_all, fingerprint_node, serialize
 
 Load = Callable[[str], ModuleType]
 
