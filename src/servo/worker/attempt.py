@@ -46,6 +46,8 @@ class Attempt:
         verdict: Why it is being ended, if it is.
         reason: The same for people.
         started: Whether a process has been given it.
+        refusals: How many processes have refused it because their code is not what was deployed.
+        got_fresh_process: Whether a process was replaced for it.
         spent: What it has spent, as far as its process said so.
         timers: What is to happen to it at a later time.
     """
@@ -56,6 +58,8 @@ class Attempt:
         self.verdict: Verdict | None = None
         self.reason = ""
         self.started = False
+        self.refusals = 0
+        self.got_fresh_process = False
         self.spent: Amounts = {}
         self.timers: list[asyncio.TimerHandle] = []
         self._has_said_full = False
@@ -101,10 +105,15 @@ class Attempt:
         if self.over is not None and not self.over.done():
             self.over.set_result(finished)
 
-    def close(self) -> None:
-        """Hand on the last lines and forget the timers."""
+    def stop_timers(self) -> None:
+        """Forget what was to happen to it."""
         for timer in self.timers:
             timer.cancel()
+        self.timers.clear()
+
+    def close(self) -> None:
+        """Hand on the last lines and forget the timers."""
+        self.stop_timers()
         for stream in self.streams.values():
             stream.close()
         self._logs.close(self._batch)

@@ -11,7 +11,7 @@ from servo.types.runs import FailureCategory
 from servo.types.sessions import AttemptCancelled, AttemptFinished, AttemptSucceeded
 from servo.worker.attempt import Attempt, Verdict
 
-__all__ = ["killed", "settled"]
+__all__ = ["between_processes", "killed", "settled"]
 
 _FROM_OUTSIDE: Final = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 """Signals that others send; the rest comes from what the code does."""
@@ -30,6 +30,15 @@ def settled(attempt: Attempt, finished: AttemptFinished) -> AttemptFinished:
         return finished
     how = f"it ended with: {outcome.message}" if isinstance(outcome, Failure) else "it stopped"
     return _ended(attempt, how)
+
+
+def between_processes(attempt: Attempt) -> AttemptFinished:
+    """Judge an attempt that is ended while no process has it: the last one had other code.
+
+    Args:
+        attempt: The attempt, with the worker's verdict on it.
+    """
+    return _ended(attempt, "it waited for a process with the code that was deployed")
 
 
 def killed(attempt: Attempt, code: int, *, out_of_memory: bool) -> AttemptFinished:

@@ -34,6 +34,7 @@ from servo.types.sessions import (
     TaskDispatch,
 )
 from servo.worker import coroutines, failures, tracebacks
+from servo.worker.code_guard import CodeRefusedError
 from servo.worker.resolve import find_asset
 from servo.worker.tracing import traced
 
@@ -150,6 +151,9 @@ class _Attempt:
             reporter.note("INFO", "cancelled: the function stopped by itself")
             return AttemptCancelled(reason="the function stopped when it was asked to")
         failure = failures.failure_of(error, self._called)
+        if isinstance(error, CodeRefusedError):
+            # The worker decides what becomes of it, and says so.
+            return failure
         cause = error.__cause__
         if failures.needs_traceback(error):
             self._explain(error)

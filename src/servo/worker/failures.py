@@ -132,6 +132,9 @@ def _verdict(error: BaseException) -> tuple[FailureCategory, FailureReason, bool
             return FailureCategory.INFRASTRUCTURE, FailureReason.LEASE_LOST, None
         case errors.FilesystemError():
             return FailureCategory.INFRASTRUCTURE, FailureReason.EXCEPTION, None
+        case errors.ConfigurationError(code="CODE_MISMATCH"):
+            # The code does not change by waiting, whatever the asset's retry policy says.
+            return FailureCategory.CONFIGURATION, FailureReason.CONFIGURATION, False
         case errors.ConfigurationError():
             return FailureCategory.CONFIGURATION, FailureReason.CONFIGURATION, None
         case errors.ServoError(code=code) if code in _INPUT_CODES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,6 +48,11 @@ _PATIENCE_SECONDS: Final = 1.0
 _BUSY: Final = "every slot of the worker was busy with attempts that take long"
 _SPARE_SECONDS: Final = 2.0
 """When the processes of the other slots are started that nothing has asked for until then."""
+_RETIRE_SECONDS: Final = 2.0
+"""How long a worker has nothing to do before processes with older code are replaced ahead of time:
+between two tasks of a run there is nothing to do either."""
+_MOST_RUNS: Final = 64
+"""How many runs of a process are remembered."""
 
 
 class Pool:
@@ -82,12 +88,15 @@ class Pool:
         self._runners: dict[Attempt, RunnerProcess] = {}
         self._welcome: ServerWelcome | None = None
         self._generation = 0
+        self._retired = 0
+        self._retiring: asyncio.TimerHandle | None = None
+        self._alive: dict[RunnerProcess, deque[Attempt]] = {}
         self._closing = False
         self._mean_seconds = _HORIZON_SECONDS * slots
         self._idle = asyncio.Event()
         self._idle.set()
         self._crowded = asyncio.Event()
-        self._begun_at = 0.0
+        self._begun_at = self._idle_since = 0.0
         self._is_stuck = False
         self._watch: asyncio.TimerHandle | None = None
 
@@ -148,18 +157,33 @@ class Pool:
             if attempt.verdict in (None, Verdict.CANCELLED, Verdict.TIMED_OUT):
                 attempt.verdict = attempt.verdict or Verdict.EVICTED
                 attempt.reason = attempt.reason or reason
-                self._runners[attempt].kill()
+                self._kill(attempt)
 
     async def wait_idle(self) -> None:
         """Wait until no attempt waits or runs."""
         await self._idle.wait()
 
     def restart(self) -> None:
-        """Give every slot a fresh process, after the attempt it may be working on.
+        """Have changed code loaded: each process is replaced before it works for another run.
 
-        User modules are imported once for each process: this is how changed code is loaded.
+        User modules are imported once for each process. A run that has begun keeps the processes
+        that work for it, and with them the code that it was deployed with.
         """
         self._generation += 1
+        if self._retiring is None:
+            self._retire()
+
+    def _retire(self) -> None:
+        """Replace the processes with older code once nothing has needed them for a while."""
+        self._retiring = None
+        if self._attempts or self._retired == self._generation:
+            return
+        loop = asyncio.get_running_loop()
+        left = self._idle_since + _RETIRE_SECONDS - loop.time()
+        if left > 0:
+            self._retiring = loop.call_later(left, self._retire)
+            return
+        self._retired = self._generation
         self._wake()
 
     # -- what the control plane says ------------------------------------------------------
@@ -188,7 +212,7 @@ class Pool:
         if attempt is None or attempt.verdict is not None:
             return
         attempt.reason = cancel.reason or "cancelled"
-        if attempt.started:
+        if attempt in self._runners:
             attempt.verdict = Verdict.CANCELLED
             attempt.note("INFO", f"asked to stop: {attempt.reason}")
             self._stop(attempt, cancel)
@@ -209,7 +233,7 @@ class Pool:
         ]
 
     def revoke(self, revoked: LeaseRevoked) -> None:
-        """End an attempt whose lease belongs to somebody else now; it has no result."""
+        """End an attempt whose lease belongs to another worker now; it has no result."""
         attempt = self._attempts.get(revoked.lease)
         if attempt is not None:
             self._revoke(attempt, revoked.reason or "the lease was taken back")
@@ -246,28 +270,39 @@ class Pool:
         await self._serve()
 
     async def _serve(self) -> None:
+        # Attempts for this slot alone, which another process has refused.
+        own: deque[Attempt] = deque()
         while not self._closing:
-            generation = self._generation
             runner = await self._start()
+            self._alive[runner] = own
             try:
-                while self._is_current(runner, generation) and not self._closing:
-                    attempt = await self._queue.get()
+                while self._is_current(runner) and not self._closing:
+                    attempt = own.popleft() if own else await self._queue.get()
                     if attempt is None or attempt.verdict is not None:
                         continue
-                    if not self._is_current(runner, generation):
-                        self._queue.put_nowait(attempt)
+                    if not self._may_take(runner, attempt):
+                        own.appendleft(attempt)
                         break
                     await self._execute(runner, attempt)
             finally:
+                del self._alive[runner]
                 await runner.stop()
 
-    def _is_current(self, runner: RunnerProcess, generation: int) -> bool:
-        return runner.is_alive and generation == self._generation
+    def _is_current(self, runner: RunnerProcess) -> bool:
+        return runner.is_alive and not runner.is_outdated and runner.generation >= self._retired
+
+    def _may_take(self, runner: RunnerProcess, attempt: Attempt) -> bool:
+        """Tell whether a process still works for an attempt; one with older code for its runs."""
+        return self._is_current(runner) and (
+            runner.generation == self._generation or attempt.dispatch.run_id in runner.runs
+        )
 
     async def _start(self) -> RunnerProcess:
         tail = ""
         for number in range(1, self._starts + 1):
+            generation = self._generation
             runner = await RunnerProcess.start(self._command, self._report)
+            runner.generation = generation
             try:
                 if await asyncio.wait_for(asyncio.shield(runner.ready), _BOOT_SECONDS):
                     return runner
@@ -290,13 +325,15 @@ class Pool:
     async def _execute(self, runner: RunnerProcess, attempt: Attempt) -> None:
         loop = asyncio.get_running_loop()
         attempt.over = loop.create_future()
-        attempt.started = True
         runner.attempt = attempt
+        runner.refuses = False
         self._runners[attempt] = runner
         begun = self._begun_at = loop.time()
         if self._watch is None:
             self._watch = loop.call_later(_PATIENCE_SECONDS, self._look)
-        self._report(AttemptStarted(lease=attempt.lease, started_at=datetime.now(UTC)))
+        if not attempt.started:
+            attempt.started = True
+            self._report(AttemptStarted(lease=attempt.lease, started_at=datetime.now(UTC)))
         limit = attempt.dispatch.asset.execution.timeout_seconds
         attempt.timers.append(loop.call_later(limit, self._expire, attempt))
         if self._welcome is not None and runner.welcome is not self._welcome:
@@ -315,6 +352,10 @@ class Pool:
             runner.attempt = None
             del self._runners[attempt]
             self._is_stuck = False
+        if finished is not None and runner.refuses and self._pass_on(attempt, runner):
+            return
+        if not runner.refuses:
+            _remember(runner, attempt)
         self._mean_seconds += 0.2 * (loop.time() - begun - self._mean_seconds)
         if attempt.verdict is Verdict.REVOKED:
             self._forget(attempt)
@@ -323,8 +364,36 @@ class Pool:
             code = runner.return_code or 0
             ended = endings.killed(attempt, code, out_of_memory=self._oom.count() > ooms)
         else:
+            if runner.refuses and isinstance(finished.outcome, Failure):
+                attempt.note("ERROR", finished.outcome.message)
             ended = endings.settled(attempt, finished)
         self._finish(attempt, ended)
+
+    def _pass_on(self, attempt: Attempt, runner: RunnerProcess) -> bool:
+        """Give an attempt that a process has refused to one that may have the right code.
+
+        That is a new one in its place, once, where it says that this helps; else one that has
+        worked for the same run before. Nothing of the attempt has happened until now.
+        """
+        if attempt.verdict is not None:
+            return False
+        if runner.is_outdated:
+            if attempt.got_fresh_process:
+                return False
+            attempt.got_fresh_process = True
+            self._alive[runner].appendleft(attempt)
+        else:
+            run_id = attempt.dispatch.run_id
+            other = next(
+                (one for one in self._alive if one is not runner and run_id in one.runs), None
+            )
+            if other is None or attempt.refusals >= self._slots:
+                return False
+            attempt.refusals += 1
+            self._alive[other].append(attempt)
+            self._wake()
+        attempt.stop_timers()
+        return True
 
     def _look(self) -> None:
         """Hand back what waits when no slot has begun an attempt for a while.
@@ -362,10 +431,17 @@ class Pool:
     def _revoke(self, attempt: Attempt, reason: str) -> None:
         attempt.verdict = Verdict.REVOKED
         attempt.reason = reason
-        if attempt.started:
+        if attempt in self._runners:
             self._runners[attempt].kill()
         else:
             self._forget(attempt)
+
+    def _kill(self, attempt: Attempt) -> None:
+        """End an attempt by force, or at once where it is between two processes."""
+        if attempt in self._runners:
+            self._runners[attempt].kill()
+        else:
+            self._finish(attempt, endings.between_processes(attempt))
 
     def _finish(self, attempt: Attempt, finished: AttemptFinished) -> None:
         self._forget(attempt)
@@ -376,10 +452,22 @@ class Pool:
         del self._attempts[attempt.lease]
         if not self._attempts:
             self._idle.set()
+            self._idle_since = asyncio.get_running_loop().time()
+            if self._retiring is None:
+                self._retire()
 
     def _wake(self) -> None:
         for _ in range(self._slots):
             self._queue.put_nowait(None)
+
+
+def _remember(runner: RunnerProcess, attempt: Attempt) -> None:
+    """Note that a process has worked for a run."""
+    runs, run_id = runner.runs, attempt.dispatch.run_id
+    if run_id not in runs:
+        runs[run_id] = None
+        if len(runs) > _MOST_RUNS:
+            del runs[next(iter(runs))]
 
 
 def _clean_up(data_root: Path, dispatch: TaskDispatch) -> None:

@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from servo.worker import guardian
 
 if TYPE_CHECKING:
     from servo.types.sessions import CancelTask, Lease, ServerMessage, TaskDispatch
+    from servo.worker.code_guard import CodeGuard
     from servo.worker.execute import Environment
     from servo.worker.outbox import Outbox
     from servo.worker.reporting import OutboxReporter
@@ -52,7 +53,8 @@ def main(arguments: list[str] | None = None) -> None:
     os.chdir(given.project)
     sys.path[:0] = [root for root in given.import_root if root not in sys.path]
     channel = socket.socket(fileno=given.channel)
-    _Runner(channel, given.cancels, given.project, given.data_root).run()
+    roots = [Path(root) for root in given.import_root]
+    _Runner(channel, given.cancels, given.project, given.data_root, roots).run()
 
 
 class _Runner:
@@ -63,13 +65,20 @@ class _Runner:
         cancels: The pipe on which cancellations arrive.
         project: The project's root.
         data_root: Where data lies.
+        import_roots: Directories from which the project's modules are imported.
     """
 
     def __init__(
-        self, channel: socket.socket, cancels: int, project: Path, data_root: Path
+        self,
+        channel: socket.socket,
+        cancels: int,
+        project: Path,
+        data_root: Path,
+        import_roots: Sequence[Path],
     ) -> None:
         # Imported late: the guardian is to stay without them.
         from servo.io.storage import DataRoot
+        from servo.worker.code_guard import CodeGuard
         from servo.worker.execute import Environment
         from servo.worker.outbox import Outbox
         from servo.worker.output import install_output
@@ -81,7 +90,10 @@ class _Runner:
         self._current: OutboxReporter | None = None
         self._cancelled: Lease | None = None
         self._outbox: Outbox = Outbox(channel)
-        self._environment: Environment = Environment(data_root=DataRoot(data_root), project=project)
+        self._guard: CodeGuard = CodeGuard(import_roots)
+        self._environment: Environment = Environment(
+            data_root=DataRoot(data_root), find=self._guard.find, project=project
+        )
         self._flush_native = _native_flush()
         self._output = install_output()
         install_logging(self._outbox)
@@ -133,7 +145,18 @@ class _Runner:
         finished = execute(dispatch, self._environment, reporter)
         self._current = None
         self._tidy()
+        if self._guard.refused is not None:
+            self._refuse(fresh_helps=self._guard.refused.fresh_helps)
         self._outbox.finish(finished)
+
+    def _refuse(self, *, fresh_helps: bool) -> None:
+        """Say that the result that follows is not the attempt's: it was not begun here."""
+        from servo.types.sessions import Heartbeat, WorkerDraining
+
+        # It holds no lease.
+        self._outbox.hello(Heartbeat())
+        if fresh_helps:
+            self._outbox.hello(WorkerDraining())
 
     def _tidy(self) -> None:
         from servo.worker.output import install_output

@@ -29,11 +29,13 @@ from servo.types.sessions import (
     AttemptProgressed,
     AttemptSpent,
     CancelTask,
+    Heartbeat,
     Lease,
     OpenSessionRequest,
     OpenSessionResponse,
     ServerMessage,
     ServerWelcome,
+    WorkerDraining,
     WorkerHello,
     WorkerMessage,
 )
@@ -86,6 +88,11 @@ class RunnerProcess:
         ready: Resolved when it takes attempts, or with ``False`` when it died before that.
         tail: The last that it printed outside of attempts.
         welcome: What it was told of the session last.
+        generation: How often changed code was to be loaded when it was started.
+        refuses: Whether it has refused its attempt, before any user code: its code is not what
+            was deployed.
+        is_outdated: Whether it said that a process started now would have other code.
+        runs: The runs that it has worked for, the latest last.
     """
 
     _process: asyncio.subprocess.Process
@@ -101,6 +108,10 @@ class RunnerProcess:
         self.ready: asyncio.Future[bool] = loop.create_future()
         self.tail = b""
         self.welcome: ServerWelcome | None = None
+        self.generation = 0
+        self.refuses = False
+        self.is_outdated = False
+        self.runs: dict[str, None] = {}
         self._loop = loop
         self._report = report
         self._parser = FrameParser()
@@ -272,6 +283,10 @@ class RunnerProcess:
         elif isinstance(message, AttemptFinished):
             self.drain()
             self.attempt.settle(message)
+        elif isinstance(message, Heartbeat):
+            self.refuses = True
+        elif isinstance(message, WorkerDraining):
+            self.is_outdated = True
         elif isinstance(message, LogBatch):
             self.attempt.take_log(message)
         elif isinstance(message, AttemptSpent | AttemptProgressed | AttemptMetric):
