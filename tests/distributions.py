@@ -92,9 +92,13 @@ def copy_suite(folder: Path) -> Path:
 
 
 def run_suite(python: Path, folder: Path) -> str:
-    """Run the copied suite against the wheel in an environment; return what pytest said."""
+    """Run the copied suite against the wheel in an environment; return what pytest said.
+
+    Warnings are errors from the first import on, as programs have it that use Servo.
+    """
+    strict = ("-W", "error", "-X", "warn_default_encoding")
     return run(
-        *(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/public_api"),
+        *(python, *strict, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/public_api"),
         cwd=folder,
         SERVO_EXPECTED_ORIGIN="wheel",
     )

@@ -68,7 +68,10 @@ def test_a_lockfile_keeps_the_ids_that_it_gave(tmp_path: Path) -> None:
     lockfile.save(path)
     assert created
     assert Lockfile.load(path).get_or_create("raw.events") == (minted, False)
-    assert json.loads(path.read_text()) == {"assetIds": {"raw.events": minted}, "version": "1.0"}
+    assert json.loads(path.read_text(encoding="utf-8")) == {
+        "assetIds": {"raw.events": minted},
+        "version": "1.0",
+    }
 
 
 def test_the_servers_id_wins(tmp_path: Path) -> None:

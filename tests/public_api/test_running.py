@@ -15,7 +15,7 @@ import pytest
 import servo
 from servo import AssetContext, AssetIn, asset, row_count
 from servo.errors import DataQualityError
-from servo.testing import materialize
+from servo.testing import local_plane, materialize
 
 # Every frame library and every kind of check that needs a package of its own.
 PROJECT = '''
@@ -72,7 +72,7 @@ def servo_command(root: Path, *arguments: str) -> str:
         env=environment | {"PYTHONPATH": place, "NO_COLOR": "1"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=110,
         check=False,
     )
@@ -117,3 +117,8 @@ def test_a_check_that_fails_keeps_the_data_back() -> None:
 
     with pytest.raises(DataQualityError, match="row_count"):
         materialize(scarce)
+
+
+def test_a_control_plane_in_this_process_answers() -> None:
+    with local_plane() as plane, plane.client() as client:
+        assert client.server.info().ready
