@@ -17,10 +17,19 @@ if TYPE_CHECKING:
     from servo.types.requests import DeployResponse
 
 
+def warn_of_clashes(project: Project) -> None:
+    """Say which modules of a project hide others, or are hidden by them."""
+    from servo.manifest._import_path import clashes
+
+    for clash in clashes(project):
+        _output.warn(str(clash))
+
+
 def deploy_project(project: Project, client: Client) -> AssetManifest:
     """Deploy a project as it stands to its own control plane, and return its manifest."""
     from servo.manifest import build_project
 
+    warn_of_clashes(project)
     # Not frozen, even where CI is set: this store is the project's own and ends with it.
     manifest = build_project(project, frozen=False)
     deploy(project, client, manifest)

@@ -60,6 +60,7 @@ def deploy(
 
     session.override(workspace_id=workspace)
     project = session.project
+    _build.warn_of_clashes(project)
     if dry_run:
         manifest = build_project(project, frozen=frozen, write_lockfile=False, verify=not no_verify)
         _write(manifest, output)

@@ -21,6 +21,7 @@ def validate(session: Session, as_json: bool) -> None:
     """
     from servo.manifest import build_project
 
+    _build.warn_of_clashes(session.project)
     manifest = build_project(session.project, frozen=False, write_lockfile=False)
     partitioned = sum(item.partitioning.is_partitioned for item in manifest.assets)
     checks = sum(len(item.checks) for item in manifest.assets)

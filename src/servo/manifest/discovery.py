@@ -17,6 +17,7 @@ from servo import _extras, errors
 from servo._registry import get_registry
 from servo.asset import Asset
 from servo.manifest._garbage import paused_gc
+from servo.manifest._import_path import import_first
 from servo.manifest._source_files import SourceFile, source_files
 from servo.manifest.project import Project
 from servo.manifest.project_code import ProjectCode
@@ -122,6 +123,7 @@ def _directory(root_path: str | Path) -> Path:
 def _import_path(project: Project) -> Iterator[None]:
     """Put the import roots first; take them away again, so that projects do not mix."""
     saved = list(sys.path)
+    import_first(project.import_roots)
     sys.path[:0] = [str(root) for root in project.import_roots]
     try:
         yield
@@ -134,6 +136,8 @@ def _forget_modules(files: Iterable[SourceFile]) -> None:
     expected = {file.module: file.path for file in files}
     for top in {module.partition(".")[0] for module in expected}:
         for name in [name for name in sys.modules if name.partition(".")[0] == top]:
+            if top in sys.stdlib_module_names:
+                continue  # every library uses it; `_check_origin` says what is wrong
             path = expected.get(name)
             loaded = _file_of(sys.modules[name])
             if path is not None and loaded is not None and loaded != path:

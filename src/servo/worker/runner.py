@@ -51,10 +51,15 @@ def main(arguments: list[str] | None = None) -> None:
         os.set_inheritable(descriptor, False)
     guardian.split(given.lifeline, (given.channel, given.cancels))
     os.chdir(given.project)
-    sys.path[:0] = [root for root in given.import_root if root not in sys.path]
     channel = socket.socket(fileno=given.channel)
     roots = [Path(root) for root in given.import_root]
-    _Runner(channel, given.cancels, given.project, given.data_root, roots).run()
+    runner = _Runner(channel, given.cancels, given.project, given.data_root, roots)
+    from servo.manifest._import_path import import_first  # late, as in `_Runner`
+
+    # After what Servo needs, so that no module of the project takes the place of it.
+    import_first(roots)
+    sys.path[:0] = [root for root in given.import_root if root not in sys.path]
+    runner.run()
 
 
 class _Runner:
