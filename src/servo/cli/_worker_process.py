@@ -10,6 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
+from servo.config.settings import variable, without_credentials
+
 if TYPE_CHECKING:
     from servo.manifest.project import Project
 
@@ -26,7 +28,8 @@ class WorkerProcess:
     Args:
         project: The project whose assets it runs.
         url: Address of the control plane.
-        api_key: Key of the control plane; passed in the environment, never as an argument.
+        api_key: Key of the control plane; it travels through a pipe, so that neither the command
+            line nor the environment of any process holds it.
         tenant_id: The tenant that it works for.
         workspace_id: The workspace that it works for.
     """
@@ -65,6 +68,7 @@ class WorkerProcess:
         self._started_at = time.monotonic()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "servo.worker",
             "--url",
@@ -74,18 +78,26 @@ class WorkerProcess:
             "--slots",
             str(settings.worker_slots or max(os.cpu_count() or 1, _MIN_SLOTS)),
             "--data-root",
-            str(self._project.state_dir / "data"),
+            str(self._project.data_root_of(self._tenant_id, self._workspace_id)),
             "--tenant",
             self._tenant_id,
             "--workspace",
             self._workspace_id,
             # It ends when this pipe does, so it cannot outlive the host, however that ends.
             "--exit-with-stdin",
+            "--key-from-stdin",
             stdin=subprocess.PIPE,
             # A group of its own: Ctrl-C in `servo dev` reaches the host, which stops the worker.
             process_group=0,
-            env=os.environ | settings.for_children(api_key=self._api_key),
+            env=without_credentials(os.environ)
+            | settings.for_children()
+            | {
+                variable("tenant_id"): self._tenant_id,
+                variable("workspace_id"): self._workspace_id,
+            },
         )
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{self._api_key}\n".encode())
 
     def reload(self) -> None:
         """Let the worker import the project's code anew, after its current attempts."""

@@ -4,11 +4,13 @@ Low to high: defaults < ``[tool.servo]`` in pyproject.toml < servo.toml < the ch
 ``.env`` < ``SERVO_*`` in the environment < the command line < arguments. The layers are merged as
 they are and only what wins is validated (``docs/adr/0012-configuration-layers.md``).
 
-Loading is pure: it reads three files and the mappings it is given, never ``os.environ``.
+Loading reads three files and the mappings it is given; ``os.environ`` only where no environment is
+given.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
@@ -23,8 +25,8 @@ from servo.config.values import closest, read
 
 
 def load(
-    root: Path | None,
-    environ: Mapping[str, str],
+    root: str | Path | None,
+    environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, object] | None = None,
     *,
     flags: Mapping[str, object] | None = None,
@@ -34,7 +36,8 @@ def load(
 
     Args:
         root: Directory whose files are read, as far as they exist.
-        environ: Environment variables; names that do not start with ``SERVO_`` are ignored.
+        environ: Environment variables, by default those of the process; names that do not start
+            with ``SERVO_`` are ignored, and so are empty values.
         overrides: Values given as arguments; ``None`` means not given.
         flags: Values given on the command line; ``None`` means not given.
         profile: The profile to use; by default what SERVO_PROFILE says, in ``environ`` or .env.
@@ -43,6 +46,8 @@ def load(
         ConfigurationError: A file cannot be parsed, a key or the profile is unknown, layers
             contradict each other, or a value has the wrong type; the message names the place.
     """
+    root = None if root is None else Path(root)
+    environ = os.environ if environ is None else environ
     dotenv = files.read_dotenv(root)
     variable_name = sources.PROFILE_VARIABLE
     chosen = profile or environ.get(variable_name) or dotenv.get(variable_name, "")

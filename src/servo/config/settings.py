@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -99,8 +100,8 @@ class Settings:
     workspace_id: str = _setting("default", "The workspace that is deployed to and run in.")
     api_url: str = _setting(
         "",
-        "Address of the control plane: grpc://, grpcs://, http:// or https://; empty: the "
-        "embedded one.",
+        "Address of the control plane: grpc://, grpcs://, http:// or https://; empty, or the word "
+        "embedded: the project's own.",
     )
     api_key: str = _setting("", "Key for the control plane.", secret=True)
     api_key_file: str = _setting(
@@ -128,6 +129,17 @@ class Settings:
     )
     cancel_grace_seconds: int = _setting(
         10, "How long a cancelled attempt may clean up before it is killed, seconds.", minimum=0
+    )
+    data_root: str = _setting(
+        "",
+        "Directory of the tables; {tenant} and {workspace} in it are replaced. Empty: .servo/data "
+        "for the workspace default, a directory below .servo/workspaces for any other.",
+        path=True,
+    )
+    environment_ignore: tuple[str, ...] = _setting(
+        (),
+        "Variables that may differ between a command and the control plane that runs its tasks, "
+        "such as MY_TOOL_*, besides those that never count.",
     )
     worker_slots: int = _setting(
         0, "Attempts that a worker executes at once; 0: one per core.", minimum=0
@@ -182,8 +194,6 @@ class Settings:
         """
         if self.api_key or not self.api_key_file:
             return self.api_key
-        from pathlib import Path
-
         try:
             key = Path(self.api_key_file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
@@ -198,16 +208,21 @@ class Settings:
             )
         return key
 
-    def for_children(self, *, api_key: str | None = None) -> dict[str, str]:
-        """Return the variables that make a child process load the same settings.
-
-        Args:
-            api_key: Key for the child instead of its own; also of a file that it would read.
-        """
+    def for_children(self) -> dict[str, str]:
+        """Return the variables that make a child process load the same settings."""
         environ = {variable("profile"): self.profile} if self.profile else {}
-        if api_key is not None:
-            environ |= {variable("api_key"): api_key, variable("api_key_file"): ""}
+        if self.data_root:
+            # A relative one refers to this process's directory, not to the child's.
+            environ[variable("data_root")] = str(Path(self.data_root).absolute())
         return environ
+
+
+def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the variables that open a control plane or a database.
+
+    What user code does not need it does not inherit: any library may print its environment.
+    """
+    return {name: value for name, value in environ.items() if name not in _CREDENTIALS}
 
 
 def setting_fields() -> tuple[dataclasses.Field[Any], ...]:
@@ -224,6 +239,13 @@ def key_path(name: str) -> tuple[str, ...]:
 def variable(name: str) -> str:
     """Return the environment variable of a field."""
     return ENVIRONMENT_PREFIX + name.upper()
+
+
+_CREDENTIALS: Final = frozenset(
+    variable(one.name)
+    for one in setting_fields()
+    if one.metadata["secret"] or one.name in ("api_key_file", "tls_key")
+) | {"SERVO_TLS__KEY"}
 
 
 def shown(one: dataclasses.Field[Any], value: object) -> str:

@@ -75,9 +75,10 @@ def from_variables(
     """Read variables; ``SERVO_TLS__CA`` is the key ``ca`` of the table ``tls``, as SERVO_TLS_CA is.
 
     Args:
-        environ: Name to value. A name that is none of ours is ignored, because other programs use
-            the prefix too (and Kubernetes, for a service of that name), unless it looks like a
-            slip.
+        environ: Name to value. An empty value counts as not given: compose files and CI systems
+            set variables to nothing all the time. A name that is none of ours is ignored, because
+            other programs use the prefix too (and Kubernetes, for a service of that name), unless
+            it looks like a slip.
         file: The file that holds them, for messages; empty for the environment.
         base: Directory of that file.
 
@@ -95,6 +96,8 @@ def from_variables(
                 raise errors.ConfigurationError(
                     f"unknown {place}; did you mean {meant!r}?", context={"key": name}
                 )
+            continue
+        if not text.strip():
             continue
         candidate = Candidate(
             value=text,

@@ -14,8 +14,9 @@ from servo.config.settings import MASK
 from servo.config.tree import Candidate
 
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
-_FALSE: Final = frozenset({"0", "false", "no", "off", ""})
+_FALSE: Final = frozenset({"0", "false", "no", "off"})
 _UNLIMITED: Final = "none"
+_EMBEDDED: Final = "embedded"
 _WORDS: Final[Mapping[type, str]] = {
     str: "a string",
     int: "a whole number",
@@ -112,6 +113,8 @@ def _checked_text(one: Field[Any], value: str, candidate: Candidate) -> str:
         raise errors.ConfigurationError(
             f"{candidate.place} is empty; give a name or remove it", context={"key": one.name}
         )
+    if one.name == "api_url" and value.lower() == _EMBEDDED:
+        return ""
     if one.name == "api_url" and _has_credentials(value):
         raise errors.ConfigurationError(
             f"{candidate.place} holds a user name or a password; the address is shown in many "
@@ -119,7 +122,15 @@ def _checked_text(one: Field[Any], value: str, candidate: Candidate) -> str:
             context={"key": one.name},
         )
     if one.metadata["path"] and value:
-        path = Path(value).expanduser()
+        try:
+            path = Path(value).expanduser()
+        except RuntimeError as error:  # no HOME and no entry for the user, or no such user
+            raise _wrong(
+                one,
+                value,
+                candidate,
+                "the home directory of that user is not known; write the whole path, or set HOME",
+            ) from error
         return str(candidate.base / path if candidate.base else path)
     return value
 

@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import methodcaller
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Final, Self
 
 from servo import errors
-from servo.manifest import atomic
+from servo.manifest import atomic, private
 from servo.manifest._file_lock import exclusive
 from servo.manifest._lockfile_entries import Entries
 from servo.manifest._lockfile_text import parse_doubled, parse_lockfile, print_lockfile
 from servo.types import AssetId, AssetKey
 
 __all__ = ["Lockfile"]
+
+_STATE_DIRECTORY: Final = ".servo"
 
 
 class Lockfile:
@@ -242,6 +244,8 @@ class Lockfile:
         if target == self.path and not self.changed:
             return
         try:
+            if target.parent.name == _STATE_DIRECTORY:
+                private.directory(target.parent)
             target.parent.mkdir(parents=True, exist_ok=True)
             with exclusive(target.with_name(target.name + ".lock")):
                 # A file that has been deleted since loses nobody's ids.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ __all__ = ["DEFAULT_ASSET_PATHS", "Project", "default_import_roots", "find_root"
 
 DEFAULT_ASSET_PATHS: Final = ("assets", "src/assets")
 """Where assets are looked for when ``[tool.servo]`` has no ``paths``."""
+
+_DEFAULT_ID: Final = "default"
+_is_plain = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}", re.ASCII).fullmatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +136,28 @@ class Project:
         return self.state_dir / "state.json"
 
     @property
+    def data_root(self) -> Path:
+        """Directory of the tables of the workspace that the settings name; absolute."""
+        return self.data_root_of(self.settings.tenant_id, self.settings.workspace_id)
+
+    def data_root_of(self, tenant_id: str, workspace_id: str) -> Path:
+        """Return the directory of the tables of a workspace; absolute.
+
+        Two workspaces never share one by default (``docs/adr/0019-data-roots.md``).
+
+        Args:
+            tenant_id: The tenant.
+            workspace_id: Its workspace.
+        """
+        if self.settings.data_root:
+            text = self.settings.data_root.replace("{tenant}", _folder(tenant_id))
+            return Path(text.replace("{workspace}", _folder(workspace_id))).absolute()
+        if (tenant_id, workspace_id) == (_DEFAULT_ID, _DEFAULT_ID):
+            return self.state_dir / "data"
+        place = self.state_dir / "workspaces"
+        return place / _folder(tenant_id) / _folder(workspace_id) / "data"
+
+    @property
     def code_version_id(self) -> str:
         """The version of the code: what the settings say, else the commit of the work tree.
 
@@ -143,6 +169,20 @@ class Project:
     def relative(self, path: str | Path) -> str:
         """Return a path relative to the root, separated by ``/``; an outside one as it is."""
         return relative_path(self.root, path)
+
+
+def _folder(name: str) -> str:
+    """Return a directory's name for a tenant or a workspace: itself, if every disk can hold it.
+
+    Others (capital letters are the same as small ones on some disks) end in a digest, so two names
+    never share a directory.
+    """
+    if _is_plain(name):
+        return name
+    import hashlib
+
+    plain = re.sub(r"[^a-z0-9_-]", "_", name.lower(), flags=re.ASCII)
+    return f"{plain[:100]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def find_root(start: Path) -> Path | None:

@@ -1,8 +1,8 @@
 """``python -m servo.worker``: a worker until it is told to stop.
 
 The key for the control plane comes from the settings (``SERVO_API_KEY``, or a file that
-``SERVO_API_KEY_FILE`` names and that is read again for each session), because a command line can be
-read by everybody on the machine.
+``SERVO_API_KEY_FILE`` names and that is read again for each session), or from standard input. A
+command line can be read by everybody on the machine, an environment by every process of the user.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from servo import errors
 from servo.client import Tls, TokenFile
 from servo.config.logs import configure_logging
+from servo.io import ownership
 from servo.manifest.project import Project
 from servo.worker.worker import Worker, WorkerConfig
 
@@ -29,13 +30,16 @@ def main(arguments: list[str] | None = None) -> int:
         settings = project.settings
         configure_logging(settings)
         path = settings.api_key_file
+        key = _line(sys.stdin.fileno()) if given.key_from_stdin else settings.api_key
+        data_root = given.data_root or project.data_root_of(given.tenant, given.workspace)
+        ownership.claim(data_root, tenant_id=given.tenant, workspace_id=given.workspace)
         config = WorkerConfig(
             url=given.url,
-            api_key=settings.api_key or (TokenFile(path) if path else ""),
+            api_key=key or (TokenFile(path) if path else ""),
             tls=Tls(ca=settings.tls_ca, cert=settings.tls_cert, key=settings.tls_key),
             project=project.root,
             import_roots=project.import_roots,
-            data_root=given.data_root,
+            data_root=data_root,
             slots=given.slots,
             tenant_id=given.tenant,
             workspace_id=given.workspace,
@@ -51,6 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _duration(seconds: float | None) -> timedelta | None:
     return None if seconds is None else timedelta(seconds=seconds)
+
+
+def _line(descriptor: int) -> str:
+    """Read one line and not a byte more, because what follows is waited for in another way."""
+    found = bytearray()
+    while (byte := os.read(descriptor, 1)) not in (b"", b"\n"):
+        found += byte
+    return found.decode()
 
 
 async def _run(config: WorkerConfig, *, exit_with_stdin: bool) -> None:
@@ -81,9 +93,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--slots", type=int, default=0, help="attempts at once; default: one for each core"
     )
-    parser.add_argument(
-        "--data-root", type=Path, help="where data lies; default: .servo/data in the project"
-    )
+    parser.add_argument("--data-root", type=Path, help="where data lies; default: settings")
     parser.add_argument("--tenant", default="default", help="the tenant to serve")
     parser.add_argument("--workspace", default="default", help="the workspace to serve")
     parser.add_argument(
@@ -95,6 +105,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--drain-seconds",
         type=float,
         help="how long attempts may go on after the first signal; default: as long as they take",
+    )
+    parser.add_argument(
+        "--key-from-stdin",
+        action="store_true",
+        help="read the key from the first line of standard input instead of the settings",
     )
     parser.add_argument(
         "--exit-with-stdin",

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from servo import _wire, errors
+from servo.config.settings import without_credentials
 from servo.types.logs import LogBatch, LogStream
 from servo.types.sessions import (
     AttemptFinished,
@@ -70,7 +71,8 @@ class RunnerCommand:
         """Return the command line."""
         roots = [part for root in self.import_roots for part in ("--import-root", str(root))]
         return [
-            self.python, "-m", "servo.worker.runner",
+            # The working directory is no place for modules until Servo has loaded its own.
+            self.python, "-P", "-m", "servo.worker.runner",
             "--channel", str(channel), "--cancels", str(cancels), "--lifeline", str(lifeline),
             "--project", str(self.project), "--data-root", str(self.data_root),
             *roots,
@@ -147,6 +149,7 @@ class RunnerProcess:
                 stderr=err,
                 pass_fds=(remote.fileno(), cancels, lifeline),
                 start_new_session=True,
+                env=without_credentials(os.environ),
             )
         self._watch()
         self._waiter = asyncio.create_task(self._wait())

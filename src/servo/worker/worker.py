@@ -43,7 +43,8 @@ class WorkerConfig:
         tls: Whom to trust, and who the worker is.
         project: The project's root.
         import_roots: Directories from which user modules are imported.
-        data_root: Where data lies; ``.servo/data`` in the project when left out.
+        data_root: Where data lies; ``.servo/data`` in the project when left out, which is right
+            for the workspace ``default`` only.
         slots: Attempts at once; one for each core when left out.
         tenant_id: Tenant that the worker serves.
         workspace_id: Workspace that the worker serves.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from servo import errors
 from servo.config import Settings, load
-from servo.config.settings import setting_fields
+from servo.config.settings import setting_fields, variable, without_credentials
 
 
 def _pyproject(root: Path, text: str) -> Path:
@@ -128,6 +128,57 @@ def test_a_list_in_a_variable_is_split_like_a_search_path() -> None:
 @pytest.mark.parametrize(("text", "expected"), [("1", True), ("Yes", True), ("0", False)])
 def test_a_flag_in_a_variable_is_read(text: str, expected: bool) -> None:
     assert load(None, {"SERVO_DEBUG": text}).debug is expected
+
+
+@pytest.mark.parametrize("one", setting_fields(), ids=lambda one: one.name)
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_variable_counts_as_not_given(
+    tmp_path: Path, one: dataclasses.Field[Any], text: str
+) -> None:
+    name = variable(one.name)
+    root = _write(tmp_path, dotenv=f"{name}='{text}'\n")
+    assert load(root, {name: text}) == Settings()
+    assert load(root, {name: text}).sources == {}
+
+
+def test_an_empty_variable_leaves_what_a_lower_layer_says(tmp_path: Path) -> None:
+    root = _write(tmp_path, servo="worker_slots = 3\n", dotenv="SERVO_WORKER_SLOTS=\n")
+    assert load(root, {"SERVO_WORKER_SLOTS": ""}).worker_slots == 3
+
+
+@pytest.mark.parametrize("word", ["embedded", "Embedded"])
+def test_the_word_embedded_chooses_the_projects_own_control_plane(
+    tmp_path: Path, word: str
+) -> None:
+    root = _write(tmp_path, servo="api_url = 'grpc://plane:1'\n")
+    assert load(root, {"SERVO_API_URL": word}).api_url == ""
+
+
+def test_without_an_environment_that_of_the_process_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVO_WORKER_SLOTS", "5")
+    assert load(str(tmp_path)).worker_slots == 5
+    assert load(str(tmp_path), {}).worker_slots == 0
+
+
+def test_a_home_that_is_not_known_is_said(tmp_path: Path) -> None:
+    with pytest.raises(errors.ConfigurationError, match=r"SERVO_TLS_CA.*home directory"):
+        load(tmp_path, {"SERVO_TLS_CA": "~there-is-no-such-user/ca.pem"})
+
+
+def test_a_child_finds_the_data_where_its_parent_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    children = load(None, {"SERVO_DATA_ROOT": "tables"}).for_children()
+    assert children == {"SERVO_DATA_ROOT": str(tmp_path / "tables")}
+
+
+def test_what_opens_a_control_plane_is_not_inherited() -> None:
+    secret = {"SERVO_API_KEY", "SERVO_API_KEY_FILE", "SERVO_DATABASE_URL", "SERVO_TLS_KEY"}
+    environ = dict.fromkeys([*secret, "SERVO_TLS__KEY", "SERVO_WORKER_SLOTS", "HOME"], "1")
+    assert without_credentials(environ) == {"SERVO_WORKER_SLOTS": "1", "HOME": "1"}
 
 
 def test_a_file_that_is_no_toml_is_named_with_the_line(tmp_path: Path) -> None:
@@ -403,7 +454,7 @@ def test_a_timeout_is_seconds_or_none(text: str, expected: float | None) -> None
     assert load(None, {"SERVO_TIMEOUT": text}).timeout == expected
 
 
-@pytest.mark.parametrize("text", ["-1", "nan", "inf", "soon", ""])
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "soon"])
 def test_a_timeout_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(errors.ConfigurationError, match="SERVO_TIMEOUT"):
         load(None, {"SERVO_TIMEOUT": text})
@@ -524,11 +575,11 @@ def test_a_key_file_that_holds_no_key_is_named(
     assert str(path) in str(caught.value)
 
 
-def test_a_child_process_loads_the_same_profile_and_the_key_it_was_given(tmp_path: Path) -> None:
-    root = _write(tmp_path, servo=f"{PROFILES}\n[profiles.p]\napi_key_file='key'")
-    settings = load(root, {}, profile="p")
-    child = load(root, {"SERVO_API_KEY_FILE": "x"} | settings.for_children(api_key="k"))
-    assert (child.profile, child.read_api_key()) == ("p", "k")
+def test_a_child_process_loads_the_same_profile(tmp_path: Path) -> None:
+    root = _write(tmp_path, servo=PROFILES)
+    settings = load(root, {}, profile="prod")
+    child = load(root, settings.for_children())
+    assert (child.profile, child) == ("prod", settings)
 
 
 @pytest.mark.parametrize("one", setting_fields(), ids=lambda one: str(one.name))

@@ -183,3 +183,17 @@ async def test_the_bootstrap_key_is_for_everything(path: Path) -> None:
         assert found is not None
         assert found.covers("any", "thing")
         assert found.role is Role.ADMIN
+
+
+@sync
+async def test_a_lent_key_is_for_its_role_and_workspace_and_is_not_listed(path: Path) -> None:
+    async with ring(path, "bootstrap") as (keys, _):
+        text = keys.lend(tenant_id="t", workspace_id="w", role=Role.WORKER, key_id="worker:t/w")
+        found = keys.find(text)
+        assert found is not None
+        assert (found.role, found.key_id) == (Role.WORKER, "worker:t/w")
+        assert (found.covers("t", "w"), found.covers("t", "x")) == (True, False)
+        assert keys.visible("t", "*") == []
+        assert keys.find(text[:-1]) is None
+    async with ring(path, "bootstrap") as (keys, _):
+        assert keys.find(text) is None
