@@ -54,9 +54,10 @@ class ServoProject:
 
     def start(self, *arguments: str, program: str = "", **environ: str) -> subprocess.Popen[str]:
         """Start `servo`, or a program that runs it in a way of its own, and return at once."""
+        # The installed `servo` does not have the current directory on its import path either.
         entry = ["-c", program] if program else ["-m", "servo.cli.main"]
         process = subprocess.Popen(
-            [sys.executable, *entry, *arguments],
+            [sys.executable, "-P", *entry, *arguments],
             cwd=self.root,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -82,7 +83,7 @@ class ServoProject:
         """Run `servo` with a terminal as its standard streams; return code and what it showed."""
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
-            [sys.executable, "-m", "servo.cli.main", *arguments],
+            [sys.executable, "-P", "-m", "servo.cli.main", *arguments],
             cwd=self.root,
             stdin=theirs,
             stdout=theirs,
@@ -137,13 +138,14 @@ class ServoProject:
         ]
         return found
 
-    def data(self, path: str) -> list[dict[str, Any]]:
-        """The rows of a table below the data root."""
+    def data(self, path: str, *, workspace: str = "default") -> list[dict[str, Any]]:
+        """The rows of a table below the data root of a workspace."""
         import pyarrow.parquet as pq
 
-        rows: list[dict[str, Any]] = pq.read_table(
-            self.root / ".servo" / "data" / path / "data.parquet"
-        ).to_pylist()
+        state = self.root / ".servo"
+        other = state / "workspaces" / "default" / workspace / "data"
+        root = state / "data" if workspace == "default" else other
+        rows: list[dict[str, Any]] = pq.read_table(root / path / "data.parquet").to_pylist()
         return rows
 
     def close(self) -> None:

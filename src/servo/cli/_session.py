@@ -79,17 +79,18 @@ class Session:
 
         return self.is_remote or StateFiles(self.project.state_dir).database.exists()
 
-    def connect(self, *, for_run: bool = False) -> Connection:
+    def connect(self, *, for_run: bool = False, any_environment: bool = False) -> Connection:
         """Prepare a connection to the control plane; enter it to open it.
 
         A configured server can be used from anywhere, a project's own only inside a project.
 
         Args:
             for_run: A run is going to be created.
+            any_environment: Its tasks may have another environment than this command.
         """
         from servo.cli._connect import Connection
 
-        return Connection(self._place, for_run=for_run)
+        return Connection(self._place, for_run=for_run, any_environment=any_environment)
 
     @cached_property
     def _place(self) -> Project:
@@ -114,3 +115,10 @@ def _apply(settings: Settings) -> None:
 
 pass_session = click.make_pass_decorator(Session)
 """Gives a command its `Session` as first argument."""
+
+any_environment_option = click.option(
+    "--any-environment",
+    is_flag=True,
+    help="Accept that variables differ from those of the control plane at work; its own count.",
+)
+"""For commands whose tasks would run with the environment of another process."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from servo import errors
-from servo.cli import _output, _watch
-from servo.cli._session import Session, pass_session
+from servo.cli import _build, _environment, _output, _watch
+from servo.cli._session import Session, any_environment_option, pass_session
 from servo.cli._state import HostKind
 from servo.cli.host import AlreadyHostedError, Host
 
@@ -24,21 +24,26 @@ _TAKEOVER_INTERVAL: Final = 0.2
 
 
 @click.command()
+@any_environment_option
 @pass_session
-def dev(session: Session) -> None:
+def dev(session: Session, any_environment: bool) -> None:
     """Serve the project while you work on it: control plane, worker, reload on change.
 
     Prints its address and writes it to .servo/server.json (readable only by you), where the other
     commands find it. When a file changes, the manifest is built anew and swapped; with an error
     in it the last good one stays. Ctrl-C ends it; runs that are active go on when a control plane
     runs again.
+
+    Functions see the environment of this command; `servo run` in a terminal with another one says
+    what differs instead.
     """
     project = session.project
-    asyncio.run(_serve(project))
+    _build.warn_of_clashes(project)
+    asyncio.run(_serve(project, any_environment=any_environment))
 
 
-async def _serve(project: Project) -> None:
-    host = Host(project, HostKind.DEV, eager_worker=True)
+async def _serve(project: Project, *, any_environment: bool) -> None:
+    host = Host(project, HostKind.DEV, eager_worker=True, any_environment=any_environment)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, host.stopping.set)
@@ -50,6 +55,12 @@ async def _serve(project: Project) -> None:
             f"Control plane at {server.grpc_url} and {server.http_url} (pid {server.pid}), its "
             f"worker starts."
         )
+        if host.differences:
+            _output.warn(
+                f"unfinished runs were asked for in another environment, so no worker starts: "
+                f"{_environment.listed(host.differences)}. 'servo cancel RUN' ends them; 'servo "
+                f"dev --any-environment' goes on with them in this one."
+            )
         serving = asyncio.create_task(host.serve())
         reloading = asyncio.create_task(_reload_on_change(project, host))
         # Whichever ends first, by a signal or by an error, ends the other.
@@ -115,13 +126,13 @@ def _more_sources(project: Project) -> list[Path]:
 async def _rebuild(project: Project) -> None:
     """Build and deploy in a process of its own, so that this one never holds user code."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "servo.cli.main", "--project", str(project.root)),
+        *(sys.executable, "-P", "-m", "servo.cli.main", "--project", str(project.root)),
         *("deploy", "--no-verify", "--no-frozen"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         # The project's own control plane, even where a server is configured.
-        env=os.environ | project.settings.for_children() | {"SERVO_API_URL": ""},
+        env=os.environ | project.settings.for_children() | {"SERVO_API_URL": "embedded"},
         process_group=0,
     )
     output, problems = await process.communicate()

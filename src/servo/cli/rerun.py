@@ -7,7 +7,7 @@ from functools import partial
 import click
 
 from servo.cli import _build, _complete, _limits, _output, _runs, _started
-from servo.cli._session import Session, pass_session
+from servo.cli._session import Session, any_environment_option, pass_session
 from servo.cli.run import parse_config
 from servo.types.runs import RerunScope
 
@@ -40,6 +40,7 @@ from servo.types.runs import RerunScope
 )
 @_limits.options
 @_started.cancel_on_term
+@any_environment_option
 @click.option("--no-wait", is_flag=True, help="Start the run and return.")
 @_output.json_option
 @pass_session
@@ -62,6 +63,7 @@ def rerun(
     retries: int | None,
     code_version: str,
     cancel_on_term: bool,
+    any_environment: bool,
     no_wait: bool,
     as_json: bool,
 ) -> int:
@@ -79,7 +81,7 @@ def rerun(
     run where they are not given. A run that has not ended cannot be repeated.
     """  # noqa: D301  # \b is click's mark for a paragraph that must not be wrapped
     config, allowed = parse_config(config_pairs), _limits.parse_budget(budget)
-    with session.connect(for_run=True) as connection:
+    with session.connect(for_run=True, any_environment=any_environment) as connection:
         client = connection.client
         parent = client.runs.get(_runs.resolve(client, run_id), tasks=False)
         if connection.is_embedded and not same_deployment:

@@ -11,7 +11,7 @@ import click
 from servo import errors
 from servo.cli import _build, _complete, _limits, _output, _partitions, _started
 from servo.cli._connect import Connection
-from servo.cli._session import Session, pass_session
+from servo.cli._session import Session, any_environment_option, pass_session
 
 if TYPE_CHECKING:
     from servo.types.assets import AssetDefinition
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 )
 @_limits.options
 @_started.cancel_on_term
+@any_environment_option
 @click.option("--no-wait", is_flag=True, help="Start the run and return.")
 @_output.json_option
 @pass_session
@@ -74,6 +75,7 @@ def run(
     retries: int | None,
     code_version: str,
     cancel_on_term: bool,
+    any_environment: bool,
     no_wait: bool,
     as_json: bool,
 ) -> int:
@@ -92,9 +94,12 @@ def run(
     On the project's own control plane the project is deployed as it stands first. Ctrl-C cancels
     the run; pressed again it leaves without waiting. With SIGTERM and SIGHUP the command ends and
     the run goes on, unless --cancel-on-term is given. A run that does not succeed exits with 1.
+
+    Functions see the environment of this command. Where a control plane with another one has runs
+    to do, nothing is started, and the exit code is 78.
     """  # noqa: D301  # \b is click's mark for a paragraph that must not be wrapped
     config, allowed = parse_config(config_pairs), _limits.parse_budget(budget)
-    with session.connect(for_run=True) as connection:
+    with session.connect(for_run=True, any_environment=any_environment) as connection:
         partitions = _partitions.parse_selection(
             pairs=pairs,
             span=span,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -43,7 +44,8 @@ def status(
     with session.connect() as connection:
         client = connection.client
         if run_id is not None:
-            return _one(client, _runs.resolve(client, run_id), watch=watch, as_json=as_json)
+            found = _runs.resolve(client, run_id)
+            return _one(client, found, connection.data_root, watch=watch, as_json=as_json)
         if watch and not as_json:
             _watch_list(client, limit)
         else:
@@ -93,7 +95,7 @@ def _print_runs(runs: Sequence[Run]) -> None:
     )
 
 
-def _one(client: Client, run_id: str, *, watch: bool, as_json: bool) -> int:
+def _one(client: Client, run_id: str, data_root: Path | None, *, watch: bool, as_json: bool) -> int:
     run = client.runs.get(run_id)
     if watch and not run.state.is_terminal:
         view = RunView(run)
@@ -108,7 +110,7 @@ def _one(client: Client, run_id: str, *, watch: bool, as_json: bool) -> int:
     if as_json:
         _output.print_json(run)
     else:
-        _print_run(run)
+        _print_run(run, data_root)
         _print_failures(client, run)
     failed = run.state.is_terminal and run.state is not RunState.SUCCEEDED
     return 1 if watch and failed else 0
@@ -139,7 +141,7 @@ def _print_failures(client: Client, run: Run) -> None:
 _FAILED: Final = frozenset({TaskState.FAILED, TaskState.RETRY_WAIT})
 
 
-def _print_run(run: Run) -> None:
+def _print_run(run: Run, data_root: Path | None) -> None:
     _output.echo(
         f"Run {run.run_id}  {_output.state(str(run.state))}  {_output.plain(run.reason)}".rstrip()
     )
@@ -158,6 +160,7 @@ def _print_run(run: Run) -> None:
         ("spent", _spent(run)),
         ("created", _output.when(run.created_at)),
         ("took", _output.elapsed(run.started_at, run.finished_at)),
+        ("tables", "" if data_root is None else str(data_root)),
     )
     for name, value in facts:
         if value:
@@ -166,7 +169,7 @@ def _print_run(run: Run) -> None:
     if len(run.tasks) <= _ALL_TASKS_UP_TO:
         _print_tasks(run.tasks)
     else:
-        _report.print_assets(RunView(run))
+        _report.print_assets(RunView(run), data_root)
         remarkable = [task for task in run.tasks if task.state in _REMARKABLE]
         remarkable += [task for task in run.tasks if task.waiting]
         if remarkable:

@@ -11,7 +11,7 @@ import pytest
 
 import servo
 from servo import errors
-from servo.cli._state import FileLock, HostKind, ServerFile, StateFiles
+from servo.cli._state import FileLock, HostKind, Owner, ServerFile, StateFiles
 
 SERVER = ServerFile("grpc://127.0.0.1:1", "key", os.getpid(), "http://127.0.0.1:2")
 
@@ -101,7 +101,7 @@ def test_the_owner_of_a_lock_can_be_read(tmp_path: Path) -> None:
     lock = StateFiles(tmp_path).host_lock()
     assert lock.acquire()
     lock.write_owner(HostKind.DEV)
-    assert StateFiles(tmp_path).host_lock().read_owner() == (HostKind.DEV, os.getpid())
+    assert StateFiles(tmp_path).host_lock().read_owner() == Owner(HostKind.DEV, os.getpid(), True)
 
 
 def test_a_lock_without_an_owner_says_so(tmp_path: Path) -> None:
