@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -16,6 +16,7 @@ from servo.cli import _build, _environment, _output, _watch
 from servo.cli._session import Session, any_environment_option, pass_session
 from servo.cli._state import HostKind
 from servo.cli.host import AlreadyHostedError, Host
+from servo.config.files import DOTENV, PYPROJECT, SERVO_TOML
 
 if TYPE_CHECKING:
     from servo.manifest.project import Project
@@ -31,18 +32,26 @@ def dev(session: Session, any_environment: bool) -> None:
 
     Prints its address and writes it to .servo/server.json (readable only by you), where the other
     commands find it. When a file changes, the manifest is built anew and swapped; with an error
-    in it the last good one stays. Ctrl-C ends it; runs that are active go on when a control plane
-    runs again.
+    in it the last good one stays. Every Python file that assets can import is watched, and so are
+    servo.toml, pyproject.toml and .env. Runs that are active keep the code they began with as long
+    as a process of the worker has it. Ctrl-C ends it; runs that are active go on when a control
+    plane runs again.
 
     Functions see the environment of this command; `servo run` in a terminal with another one says
     what differs instead.
     """
     project = session.project
     _build.warn_of_clashes(project)
-    asyncio.run(_serve(project, any_environment=any_environment))
+
+    def load() -> Project:
+        from servo.manifest.project import Project
+
+        return Project.load(project.root, flags=session.flags, profile=session.profile)
+
+    asyncio.run(_serve(project, load, any_environment=any_environment))
 
 
-async def _serve(project: Project, *, any_environment: bool) -> None:
+async def _serve(project: Project, load: Callable[[], Project], *, any_environment: bool) -> None:
     host = Host(project, HostKind.DEV, eager_worker=True, any_environment=any_environment)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -62,7 +71,7 @@ async def _serve(project: Project, *, any_environment: bool) -> None:
                 f"dev --any-environment' goes on with them in this one."
             )
         serving = asyncio.create_task(host.serve())
-        reloading = asyncio.create_task(_reload_on_change(project, host))
+        reloading = asyncio.create_task(_reload_on_change(project, host, load))
         # Whichever ends first, by a signal or by an error, ends the other.
         done, _ = await asyncio.wait({serving, reloading}, return_when=asyncio.FIRST_COMPLETED)
         host.stopping.set()
@@ -100,27 +109,69 @@ async def _take_over(host: Host) -> bool:
     return False
 
 
-async def _reload_on_change(project: Project, host: Host) -> None:
-    roots = [*project.asset_paths, *_more_sources(project)]
+async def _reload_on_change(project: Project, host: Host, load: Callable[[], Project]) -> None:
+    def watched() -> _watch.Watched:
+        return _watched(project)
+
+    # Before the first build: what is edited meanwhile is seen afterwards.
+    seen = await asyncio.to_thread(_watch.snapshot, watched())
     await _rebuild(project)
-    shown = ", ".join(str(project.relative(path)) for path in roots)
-    _output.echo(f"Watching {shown}. Ctrl-C ends.")
-    async for changed in _watch.changes(roots, host.stopping):
+    _output.echo(f"Watching {_shown(project)} and the settings. Ctrl-C ends.")
+    async for changed in _watch.changes(watched, host.stopping, since=seen):
         names = sorted(str(project.relative(path)) for path in changed)
         _output.echo(f"Changed: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}")
+        if not changed.isdisjoint(watched().files):
+            project = _with_new_settings(project, load)
         await _rebuild(project)
         host.reload_workers()
 
 
-def _more_sources(project: Project) -> list[Path]:
-    """Return what assets may import from the project besides their own directories."""
-    candidates = [project.root / "src", project.root / "pyproject.toml"]
-    known = project.asset_paths
-    return [
-        path
-        for path in candidates
-        if path.exists() and not any(path.is_relative_to(asset_path) for asset_path in known)
+def _watched(project: Project) -> _watch.Watched:
+    """Return what a deployment is made of: everything that assets may import, and the settings."""
+    return _watch.Watched(
+        roots=(*project.import_roots, *project.asset_paths),
+        files=tuple(project.root / name for name in (PYPROJECT, SERVO_TOML, DOTENV)),
+    )
+
+
+def _shown(project: Project) -> str:
+    roots = (*project.import_roots, *project.asset_paths)
+    outermost = [
+        path for path in roots if not any(path != one and path.is_relative_to(one) for one in roots)
     ]
+    names = [project.relative(path) for path in dict.fromkeys(outermost)]
+    return ", ".join("the project" if name == "." else name for name in names)
+
+
+def _with_new_settings(project: Project, load: Callable[[], Project]) -> Project:
+    """Take over the settings that the next build uses; name those that were read once."""
+    try:
+        new = load()
+    except errors.ServoError:
+        return project  # the build that follows says what is wrong
+    names = [name for name in _READ_ONCE if _value(new, name) != _value(project, name)]
+    if names:
+        _output.warn(f"{', '.join(names)} changed: restart servo dev to use what is set now")
+    if _shown(new) != _shown(project):
+        _output.echo(f"Watching {_shown(new)} and the settings.")
+    return new
+
+
+def _value(project: Project, name: str) -> object:
+    return getattr(project.settings, name)
+
+
+_READ_ONCE: Final = (
+    "import_roots",
+    "lease_seconds",
+    "cancel_grace_seconds",
+    "worker_slots",
+    "code_version_id",
+    "log_level",
+    "log_format",
+    "debug",
+)
+"""Settings of the control plane and the worker, which go on with what they were started with."""
 
 
 async def _rebuild(project: Project) -> None:

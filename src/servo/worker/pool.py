@@ -281,7 +281,10 @@ class Pool:
                     if attempt is None or attempt.verdict is not None:
                         continue
                     if not self._may_take(runner, attempt):
-                        own.appendleft(attempt)
+                        if attempt.started:
+                            own.appendleft(attempt)
+                        else:
+                            self._queue.put_nowait(attempt)
                         break
                     await self._execute(runner, attempt)
             finally:
