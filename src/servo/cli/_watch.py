@@ -1,7 +1,7 @@
 """Which files of a project changed: a look at all of them decides.
 
-The operating system says when to look, where ``watchfiles`` is installed; otherwise looks follow each
-other at intervals.
+The operating system says when to look, where ``watchfiles`` is installed; otherwise looks follow
+each other at intervals.
 """
 
 from __future__ import annotations

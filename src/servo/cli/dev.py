@@ -163,6 +163,7 @@ def _value(project: Project, name: str) -> object:
 
 _READ_ONCE: Final = (
     "import_roots",
+    "data_root",
     "lease_seconds",
     "cancel_grace_seconds",
     "worker_slots",
