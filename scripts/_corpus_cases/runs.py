@@ -214,6 +214,19 @@ ERROR: Final[Json] = {
 SELECTIONS: Final[dict[str, Json]] = {
     "key": {"key": ONE_DAY},
     "range": {"range": {"dimension": "date", "first": "2025-01-01", "last": "2025-01-31"}},
+    "product": {
+        "product": {
+            "dimensions": [
+                {"dimension": "region", "values": ["north", "a,b"]},
+                {
+                    "dimension": "date",
+                    "values": ["2025-02-10"],
+                    "ranges": [{"first": "2025-01-01", "last": "2025-01-31"}],
+                },
+            ],
+            "others": True,
+        }
+    },
     "all": {"all": True},
 }
 BLOCKERS: Final = (

@@ -18,12 +18,15 @@ from servo.types.requests import (
     CancelRunResponse,
     CreateRunRequest,
     CreateRunResponse,
+    DimensionSelection,
     GetRunRequest,
     GetRunResponse,
     ListRunsRequest,
     ListRunsResponse,
+    PartitionProduct,
     PartitionRange,
     PartitionSelection,
+    PeriodRange,
     Rerun,
     UpdateRunRequest,
     UpdateRunResponse,
@@ -46,6 +49,53 @@ def partition_range_from_proto(message: run_pb2.PartitionRange) -> PartitionRang
     return PartitionRange(dimension=message.dimension, first=message.first, last=message.last)
 
 
+def period_range_to_proto(found: PeriodRange, message: run_pb2.PeriodRange) -> None:
+    """Fill in periods from one to another."""
+    message.first = found.first
+    message.last = found.last
+
+
+def period_range_from_proto(message: run_pb2.PeriodRange) -> PeriodRange:
+    """Read periods from one to another."""
+    return PeriodRange(first=message.first, last=message.last)
+
+
+def dimension_selection_to_proto(
+    selection: DimensionSelection, message: run_pb2.DimensionSelection
+) -> None:
+    """Fill in what is selected of a dimension."""
+    message.dimension = selection.dimension
+    message.values.extend(selection.values)
+    for found in selection.ranges:
+        period_range_to_proto(found, message.ranges.add())
+
+
+def dimension_selection_from_proto(message: run_pb2.DimensionSelection) -> DimensionSelection:
+    """Read what is selected of a dimension."""
+    return DimensionSelection(
+        dimension=message.dimension,
+        values=tuple(message.values),
+        ranges=tuple([period_range_from_proto(found) for found in message.ranges]),
+    )
+
+
+def partition_product_to_proto(
+    product: PartitionProduct, message: run_pb2.PartitionProduct
+) -> None:
+    """Fill in a product of selections."""
+    for selection in product.dimensions:
+        dimension_selection_to_proto(selection, message.dimensions.add())
+    message.others = product.others
+
+
+def partition_product_from_proto(message: run_pb2.PartitionProduct) -> PartitionProduct:
+    """Read a product of selections."""
+    return PartitionProduct(
+        dimensions=tuple([dimension_selection_from_proto(found) for found in message.dimensions]),
+        others=message.others,
+    )
+
+
 def partition_selection_to_proto(
     selection: PartitionSelection, message: run_pb2.PartitionSelection
 ) -> None:
@@ -54,6 +104,9 @@ def partition_selection_to_proto(
         partition_key_to_proto(selection, message.key)
     elif isinstance(selection, PartitionRange):
         partition_range_to_proto(selection, message.range)
+    elif isinstance(selection, PartitionProduct):
+        message.product.SetInParent()
+        partition_product_to_proto(selection, message.product)
     else:
         message.all = True
 
@@ -73,9 +126,11 @@ def partition_selection_from_proto(message: run_pb2.PartitionSelection) -> Parti
         return partition_range_from_proto(message.range)
     if kind == "all" and message.all:
         return AllPartitions()
+    if kind == "product":
+        return partition_product_from_proto(message.product)
     raise InvalidArgumentError(
         "the partitions are selected in a way that this version of Servo does not know; send a "
-        "key, a range or all=true, or upgrade this side"
+        "key, a range, a product or all=true, or upgrade this side"
     )
 
 

@@ -12,7 +12,14 @@ from servo.types.keys import AssetKey
 from servo.types.labels import WrittenValue
 from servo.types.partition_keys import PartitionKey
 from servo.types.partitions import PartitionDimension, StaticDimension, TimeDimension
-from servo.types.requests import AllPartitions, PartitionRange, PartitionSelection
+from servo.types.requests import (
+    AllPartitions,
+    DimensionSelection,
+    PartitionProduct,
+    PartitionRange,
+    PartitionSelection,
+    PeriodRange,
+)
 from servo.types.scalars import PartitionDimensionValue
 
 
@@ -45,24 +52,120 @@ def parse_selection(
     """Combine ``--partition``, ``--partitions`` and ``--all-partitions``.
 
     Args:
-        pairs: Texts ``dimension=value``.
+        pairs: Texts ``dimension=value``, of which the value may be a list ``value,value`` and, for
+            time dimensions, have ranges ``FIRST..LAST`` in it.
         span: Text ``FIRST..LAST``, optionally ``dimension=FIRST..LAST``.
-        every: Whether every declared partition is meant.
+        every: Whether dimensions that are not named take every declared value.
         definitions: The selected assets; their dimensions give the values their types.
 
     Raises:
-        InvalidArgumentError: More than one of the three is given, a text cannot be read, or a
-            dimension is unknown; the message shows the allowed ones.
+        InvalidArgumentError: A dimension is selected twice, a text cannot be read, or a dimension
+            is unknown or missing; the message shows what is possible.
     """
-    if (bool(pairs) + (span is not None) + every) > 1:
+    if span is not None and every:
         raise errors.InvalidArgumentError(
-            "--partition, --partitions and --all-partitions exclude each other; give one of them"
+            "--partitions and --all-partitions exclude each other: a range is part of all of them; "
+            "give one of the two"
         )
-    if every:
-        return AllPartitions()
+    if not pairs:
+        if every:
+            return AllPartitions()
+        return None if span is None else _parse_range(span)
+    selected = _by_dimension(pairs, definitions)
+    is_one = not every and span is None
+    if is_one and all(len(item.values) == 1 and not item.ranges for item in selected.values()):
+        return parse_key(pairs, definitions)
+    dimensions = [selected[name] for name in sorted(selected)]
     if span is not None:
-        return _parse_range(span)
-    return parse_key(pairs, definitions) if pairs else None
+        dimensions.append(_beside(_parse_range(span), selected, definitions))
+    if is_one:
+        _require_every_dimension(selected, definitions)
+    return PartitionProduct(dimensions=tuple(dimensions), others=not is_one)
+
+
+def _by_dimension(
+    pairs: Sequence[str], definitions: Sequence[AssetDefinition]
+) -> dict[str, DimensionSelection]:
+    found: dict[str, DimensionSelection] = {}
+    for pair in pairs:
+        name, written = _listed_pair(pair, definitions)
+        if name in found:
+            raise errors.InvalidArgumentError(
+                f"--partition {name!r} is given more than once; list the values in one: "
+                f"--partition {name}=VALUE,VALUE"
+            )
+        dimensions = _declared(name, written[0].text, definitions)
+        values, ranges = [], []
+        for value in written:
+            ends = value.text.split("..")
+            if isinstance(dimensions[0], TimeDimension) and len(ends) == 2:
+                for end in ends:
+                    _parse_value(WrittenValue(end), name, definitions)
+                ranges.append(PeriodRange(first=ends[0], last=ends[1]))
+            else:
+                typed = _parse_value(value, name, definitions)
+                values.append(typed if isinstance(typed, str) else value.text)
+        found[name] = DimensionSelection(dimension=name, values=tuple(values), ranges=tuple(ranges))
+    return found
+
+
+def _listed_pair(
+    pair: str, definitions: Sequence[AssetDefinition]
+) -> tuple[str, Sequence[WrittenValue]]:
+    """Read ``dimension=value,...``; a declared value that has commas may stand unquoted."""
+    name, values = _read_pair(pair)
+    if len(values) > 1:
+        whole = pair[len(name) + 1 :]
+        declared = {
+            value
+            for definition in definitions
+            for item in definition.partitioning.dimensions
+            if item.name == name and isinstance(item, StaticDimension)
+            for value in item.values
+        }
+        if whole in declared and not all(value.text in declared for value in values):
+            return name, (WrittenValue(whole, is_quoted=True),)
+    return name, values
+
+
+def _beside(
+    span: PartitionRange,
+    selected: Mapping[str, DimensionSelection],
+    definitions: Sequence[AssetDefinition],
+) -> DimensionSelection:
+    """Return a range that is combined with what is selected of other dimensions."""
+    times = {d.name for item in definitions for d in item.partitioning.time_dimensions}
+    name = span.dimension or (next(iter(times)) if len(times) == 1 else "")
+    if not times:
+        raise errors.InvalidArgumentError(
+            "--partitions is a range of a time dimension, and the selected assets have none"
+        )
+    if name in selected:
+        raise errors.InvalidArgumentError(
+            f"the dimension {name!r} is selected by both --partition and --partitions; give one of "
+            f"them, or list values and ranges together: --partition {name}=VALUE,FIRST..LAST"
+        )
+    if span.dimension:
+        _declared(span.dimension, f"{span.first}..{span.last}", definitions)
+    return DimensionSelection(
+        dimension=span.dimension, ranges=(PeriodRange(first=span.first, last=span.last),)
+    )
+
+
+def _require_every_dimension(
+    selected: Mapping[str, DimensionSelection], definitions: Sequence[AssetDefinition]
+) -> None:
+    for definition in definitions:
+        for dimension in definition.partitioning.dimensions:
+            if dimension.name not in selected:
+                is_time = isinstance(dimension, TimeDimension)
+                raise errors.InvalidArgumentError(
+                    f"asset {str(definition.key)!r} has the dimension {dimension.name!r} as well; "
+                    f"add --partition {dimension.name}=VALUE"
+                    + (", --partitions FIRST..LAST" if is_time else "")
+                    + ", or --all-partitions for every value of what is not named",
+                    code="INVALID_PARTITION",
+                )
 
 
 def parse_key(pairs: Sequence[str], definitions: Sequence[AssetDefinition]) -> PartitionKey:
@@ -130,14 +233,18 @@ def parse_label(
     return key, key_of(written, [definition_of(key)])
 
 
-def _pair(pair: str) -> tuple[str, WrittenValue]:
+def _read_pair(pair: str) -> tuple[str, Sequence[WrittenValue]]:
     try:
-        name, values = labels.read_pair(pair)
+        return labels.read_pair(pair)
     except ValueError as exc:
         raise errors.InvalidArgumentError(
             f"--partition {pair!r} cannot be read: {exc}; write dimension=value, for example "
             f"date=2013-01-05"
         ) from exc
+
+
+def _pair(pair: str) -> tuple[str, WrittenValue]:
+    name, values = _read_pair(pair)
     if len(values) == 1:
         return name, values[0]
     # Before there were quotes, a comma was part of the value.
@@ -158,11 +265,29 @@ def _parse_range(span: str) -> PartitionRange:
 def _parse_value(
     written: WrittenValue, name: str, definitions: Sequence[AssetDefinition]
 ) -> PartitionDimensionValue:
+    text = written.text
+    problem: ValueError | None = None
+    for dimension in _declared(name, text, definitions):
+        if not isinstance(dimension, TimeDimension):
+            return _static_value(written, dimension)
+        try:
+            index = dimension.period(text)
+        except ValueError as exc:
+            # Assets may cut the same dimension differently: a day is no month, but may be meant.
+            problem = problem or exc
+        else:
+            return calendar.period_value(dimension.granularity, index)
+    raise errors.InvalidArgumentError(f"--partition {name}={text}: {problem}") from problem
+
+
+def _declared(
+    name: str, text: str, definitions: Sequence[AssetDefinition]
+) -> Sequence[PartitionDimension]:
+    """Return the dimensions of that name, at least one."""
     declared: dict[str, list[PartitionDimension]] = {}
     for definition in definitions:
         for dimension in definition.partitioning.dimensions:
             declared.setdefault(dimension.name, []).append(dimension)
-    text = written.text
     if name not in declared:
         known = ", ".join(repr(item) for item in sorted(declared))
         raise errors.InvalidArgumentError(
@@ -171,18 +296,7 @@ def _parse_value(
             + _output.did_you_mean(name, declared),
             code="UNKNOWN_DIMENSION",
         )
-    problem: ValueError | None = None
-    for dimension in declared[name]:
-        if not isinstance(dimension, TimeDimension):
-            return _static_value(written, dimension)
-        try:
-            index = calendar.parse_period(dimension.granularity, text)
-        except ValueError as exc:
-            # Assets may cut the same dimension differently: a day is no month, but may be meant.
-            problem = problem or exc
-        else:
-            return calendar.period_value(dimension.granularity, index)
-    raise errors.InvalidArgumentError(f"--partition {name}={text}: {problem}") from problem
+    return declared[name]
 
 
 def _static_value(written: WrittenValue, dimension: PartitionDimension) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from servo import errors
-from servo.cli import _build, _complete, _limits, _output, _partitions, _started
+from servo.cli import _build, _complete, _dry_run, _limits, _output, _partitions, _started
 from servo.cli._connect import Connection
 from servo.cli._session import Session, any_environment_option, pass_session
+from servo.types.requests import CreateRunRequest, PartitionSelection
 
 if TYPE_CHECKING:
     from servo.types.assets import AssetDefinition
@@ -25,16 +27,22 @@ if TYPE_CHECKING:
     "--partition",
     "pairs",
     multiple=True,
-    metavar="DIM=VALUE",
-    help="One partition; repeat it for several dimensions.",
+    metavar="DIM=VALUE[,VALUE]...",
+    help="Partitions by dimension: a value, a list, or a range of a time dimension; repeatable.",
 )
 @click.option(
     "--partitions",
     "span",
     metavar="FIRST..LAST",
-    help="A range of the time dimension, both ends included.",
+    help="A range of the time dimension, both ends included; other dimensions take all values "
+    "that --partition does not limit.",
 )
-@click.option("--all-partitions", "every", is_flag=True, help="Every declared partition.")
+@click.option(
+    "--all-partitions",
+    "every",
+    is_flag=True,
+    help="Every declared partition; with --partition every value of the other dimensions.",
+)
 @click.option("--upstream", is_flag=True, help="Also what the selected assets read.")
 @click.option("--downstream", is_flag=True, help="Also what reads the selected assets.")
 @click.option(
@@ -54,6 +62,11 @@ if TYPE_CHECKING:
 @_started.cancel_on_term
 @any_environment_option
 @click.option("--no-wait", is_flag=True, help="Start the run and return.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would run and what is materialized already; deploys and starts nothing.",
+)
 @_output.json_option
 @pass_session
 def run(
@@ -77,6 +90,7 @@ def run(
     cancel_on_term: bool,
     any_environment: bool,
     no_wait: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> int:
     """Materialise assets, and follow the run until it ends.
@@ -87,6 +101,10 @@ def run(
       servo run 'mart.*' --partition date=2013-01-05 --upstream
       servo run staging.flights --partitions 2013-01-01..2013-01-31
       servo run '*' --all-partitions
+      servo run '*' --all-partitions --dry-run    only what that would run
+      servo run mart.sales --partition region=north,south --partitions 2013-01-01..2013-01-31
+      servo run mart.sales --partition region=north --partition date=2013-01-01..2013-01-07
+      servo run mart.sales --partition 'region="a, b"' --all-partitions    a value with a comma
       servo run +mart.delays 'not raw.*'     all that it reads, but not what raw has
       servo run raw.flights+2                and two levels of what reads it
       servo run 'tag:tier=gold and owner:ada@example.com'
@@ -99,13 +117,20 @@ def run(
     to do, nothing is started, and the exit code is 78.
     """  # noqa: D301  # \b is click's mark for a paragraph that must not be wrapped
     config, allowed = parse_config(config_pairs), _limits.parse_budget(budget)
+    choice = _Choice(pairs, span, every)
+    if dry_run:
+        with _dry_run.planning(session) as planned:
+            definitions = [planned.catalog.assets[key] for key in planned.catalog.select(assets)]
+            request = CreateRunRequest(
+                selection=assets,
+                partitions=choice.partitions(definitions),
+                upstream=upstream,
+                downstream=downstream,
+            )
+            _dry_run.show(planned, request, as_json=as_json)
+        return 0
     with session.connect(for_run=True, any_environment=any_environment) as connection:
-        partitions = _partitions.parse_selection(
-            pairs=pairs,
-            span=span,
-            every=every,
-            definitions=_selected(session, connection, assets),
-        )
+        partitions = choice.partitions(_selected(session, connection, assets))
         create = partial(
             connection.client.runs.create,
             assets,
@@ -128,6 +153,20 @@ def run(
             as_json=as_json,
             heading="",
             cancel_on_term=cancel_on_term,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The options that say which partitions are meant."""
+
+    pairs: tuple[str, ...]
+    span: str | None
+    every: bool
+
+    def partitions(self, definitions: Sequence[AssetDefinition]) -> PartitionSelection | None:
+        return _partitions.parse_selection(
+            pairs=self.pairs, span=self.span, every=self.every, definitions=definitions
         )
 
 

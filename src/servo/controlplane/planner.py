@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from servo import errors
-from servo.controlplane.asked import Tasks, selected_tasks
+from servo.controlplane.asked import MAX_TASKS, Tasks, selected_tasks, too_large
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.mapping import WHOLE, Edge, Scope
 from servo.controlplane.selecting import reach
@@ -30,9 +30,6 @@ Materialized = Callable[[AssetKey], Collection[PartitionKey]]
 """Answers which partitions of an asset are materialised."""
 
 _Wanted = dict[AssetKey, dict[PartitionKey, None]]
-
-MAX_TASKS = 1_000_000
-"""A plan with more tasks than this is refused: somebody forgot a range."""
 
 _SHOWN = 5
 
@@ -85,10 +82,7 @@ def plan_tasks(
         _add_upstream(wanted, catalog, scope)
     total = sum(len(keys) for keys in wanted.values())
     if total > MAX_TASKS:
-        raise errors.InvalidArgumentError(
-            f"the run would have {total} tasks, more than {MAX_TASKS}; select fewer partitions",
-            code="PLAN_TOO_LARGE",
-        )
+        raise too_large(total)
     return _Assembly(wanted, catalog, materialized, scope).assemble()
 
 

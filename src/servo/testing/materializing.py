@@ -19,7 +19,7 @@ from servo.types.checks import CheckResult
 from servo.types.ids import MaterializationId, RunId, TaskId
 from servo.types.inputs import AssetOut
 from servo.types.partition_keys import PartitionKey
-from servo.types.partition_sets import validate_key
+from servo.types.partition_sets import key_of, validate_key
 from servo.types.partitions import PartitionStrategy, TenantDimension
 from servo.types.reasons import FailureReason
 from servo.types.records import Failure, Materialization
@@ -151,8 +151,12 @@ def _partition(
     asset: Asset[..., Any], partition: PartitionKey | Mapping[str, Any] | None
 ) -> PartitionKey:
     try:
-        key = partition if isinstance(partition, PartitionKey) else PartitionKey(partition or {})
-        validate_key(asset.definition.partitioning, key)
+        strategy = asset.definition.partitioning
+        if isinstance(partition, PartitionKey):
+            key = partition.in_order(strategy.dimension_names)
+        else:
+            key = key_of(strategy, partition or {})
+        validate_key(strategy, key)
     except (TypeError, ValueError) as exc:
         raise errors.InvalidArgumentError(
             f"asset {str(asset.key)!r}: {exc}", code="INVALID_PARTITION"

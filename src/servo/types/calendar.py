@@ -20,6 +20,8 @@ __all__ = [
     "TimeGranularity",
     "day_start",
     "last_complete_period",
+    "local_instant",
+    "local_period_index",
     "overlapping_periods",
     "parse_period",
     "period_containing",
@@ -167,35 +169,99 @@ def period_text(granularity: TimeGranularity, index: int) -> str:
     return value.isoformat()
 
 
-def parse_period(granularity: TimeGranularity, text: str) -> int:
+def local_instant(naive: datetime, timezone: str) -> datetime:
+    """Return the instant at which a zone's clocks show a time.
+
+    Args:
+        naive: The time, without a zone.
+        timezone: IANA name of the zone.
+
+    Returns:
+        The instant, in UTC.
+
+    Raises:
+        ValueError: The zone's clocks never show it because they are put forward over it, or show it
+            twice because they are put back; the message spells both instants that may be meant.
+    """
+    local = zone(timezone)
+    try:
+        first, second = (naive.replace(tzinfo=local, fold=fold).astimezone(UTC) for fold in (0, 1))
+    except OverflowError as exc:
+        raise ValueError(f"{naive.isoformat()} lies outside the years 1 to 9999") from exc
+    if first == second:
+        return first
+    exists = first.astimezone(local).replace(tzinfo=None) == naive
+    what = "comes twice" if exists else "does not exist"
+    moved = "back" if exists else "forward"
+    early, late = (f"{_instant_text(moment)}" for moment in sorted((first, second)))
+    raise ValueError(
+        f"{naive.isoformat(timespec='minutes')} {what} in {timezone}, where the clocks are put "
+        f"{moved}: write {early} or {late}"
+    )
+
+
+def local_period_index(granularity: TimeGranularity, value: PeriodValue, timezone: str) -> int:
+    """Return the period that starts exactly at ``value``, which is local where it has no zone.
+
+    Args:
+        granularity: Length of the periods.
+        value: The start; for hours, a date is its midnight.
+        timezone: IANA zone of naive times.
+
+    Raises:
+        ValueError: ``value`` lies inside a period, or does not say one instant in the zone.
+    """
+    if granularity is not TimeGranularity.HOUR:
+        return period_index(granularity, value)
+    naive = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
+    if naive.tzinfo is not None or timezone == "UTC":
+        return period_index(granularity, naive)
+    instant = local_instant(naive, timezone)
+    try:
+        return period_index(granularity, instant)
+    except ValueError:
+        start = period_value(granularity, period_containing(granularity, instant))
+        shown = _as_datetime(start).astimezone(zone(timezone)).replace(tzinfo=None)
+        raise ValueError(
+            f"{naive.isoformat(timespec='minutes')} in {timezone} is {_instant_text(instant)}, "
+            f"which does not start an hour: hours lie on the grid of UTC, so write "
+            f"{_instant_text(_as_datetime(start))} (there {shown.isoformat(timespec='minutes')})"
+        ) from None
+
+
+def _instant_text(instant: datetime) -> str:
+    return instant.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+
+
+def parse_period(granularity: TimeGranularity, text: str, timezone: str = "UTC") -> int:
     """Read a period from text.
 
     Args:
         granularity: Length of the periods.
         text: An ISO date; ``2013-01`` and ``2013`` for months and years; an ISO date and time
-            for hours, of which minutes and seconds may be left out and which is UTC unless it
-            carries an offset.
+            for hours, of which minutes and seconds may be left out.
+        timezone: IANA zone of an hour that carries no offset.
 
     Returns:
         Index of the period that starts there.
 
     Raises:
-        ValueError: The text is no date, is too coarse for the granularity, or lies inside a
-            period.
+        ValueError: The text is no date, is too coarse for the granularity, lies inside a period, or
+            is an hour that comes twice in its zone or not at all.
     """
     problem: Exception | None = None
+    found: PeriodValue | None = None
     try:
-        if granularity is TimeGranularity.HOUR:
-            return period_index(granularity, _parse_instant(text))
-        day = _parse_day(granularity, text)
+        is_hour = granularity is TimeGranularity.HOUR
+        found = _parse_instant(text) if is_hour else _parse_day(granularity, text)
     except ValueError as exc:
-        problem, day = exc, None
-    if day is None:
+        problem = exc
+    if found is None:
         raise ValueError(
             f"Invalid {granularity} {text!r}: expected a period such as "
             f"{_EXAMPLES[granularity]}{f' ({problem})' if problem else ''}"
         ) from problem
-    return period_index(granularity, day)
+    return local_period_index(granularity, found, timezone)
 
 
 _EXAMPLES: Final = {
@@ -294,7 +360,7 @@ def _parse_instant(text: str) -> datetime:
     day, separator, clock = text.partition("T")
     if not separator or not _PERIOD_TEXT.fullmatch(day) or not clock.isascii():
         raise ValueError("the hour is missing")
-    return _instant(datetime.fromisoformat(text))
+    return datetime.fromisoformat(text)
 
 
 def _parse_day(granularity: TimeGranularity, text: str) -> date | None:

@@ -41,7 +41,8 @@ class TimeRange:
 
         Args:
             dimension: The dimension.
-            first: First period as text, date or datetime.
+            first: First period as text, date or datetime; an hour without an offset is local
+                time of the dimension's zone.
             last: Last period, likewise.
 
         Raises:
@@ -135,8 +136,6 @@ PartitionAxis: TypeAlias = TimeRange | StaticSet
 
 def _period(dimension: TimeDimension, value: str | date) -> int:
     try:
-        if isinstance(value, str):
-            return calendar.parse_period(dimension.granularity, value)
-        return calendar.period_index(dimension.granularity, value)
+        return dimension.period(value)
     except ValueError as exc:
         raise ValueError(f"dimension {dimension.name!r}: {exc}") from exc

@@ -7,7 +7,7 @@ the last axis running fastest, times ascending and static values in declared ord
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -25,7 +25,7 @@ from servo.types.partitions import (
 )
 from servo.types.scalars import PartitionDimensionValue, normalize, render
 
-__all__ = ["PartitionAxis", "PartitionSet", "StaticSet", "TimeRange", "validate_key"]
+__all__ = ["PartitionAxis", "PartitionSet", "StaticSet", "TimeRange", "key_of", "validate_key"]
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,34 @@ class PartitionSet:
                 return
             places[wheel] += 1
             turn(wheel)
+
+
+def key_of(strategy: PartitionStrategy, values: Mapping[str, object]) -> PartitionKey:
+    """Make the key of a partition from Python values, as the asset's dimensions understand them.
+
+    Args:
+        strategy: The asset's partitioning.
+        values: Value by dimension. An hour without a zone is local time of its dimension.
+
+    Raises:
+        TypeError: A value has a type that no partition can have.
+        ValueError: A value is no partition value, or an hour that its zone's clocks skip or repeat.
+    """
+    known = dict(values)
+    for dimension in strategy.time_dimensions:
+        value = known.get(dimension.name)
+        if isinstance(value, datetime) and value.tzinfo is None:
+            known[dimension.name] = _local(dimension, value)
+    return PartitionKey(known).in_order(strategy.dimension_names)
+
+
+def _local(dimension: TimeDimension, value: datetime) -> datetime:
+    if dimension.granularity is not calendar.TimeGranularity.HOUR:
+        return value
+    try:
+        return calendar.local_instant(value, dimension.timezone)
+    except ValueError as exc:
+        raise ValueError(f"dimension {dimension.name!r}: {exc}") from exc
 
 
 def validate_key(

@@ -50,10 +50,13 @@ class TimeDimension:
         name: Dimension name; matches ``^[a-z][a-z0-9_]*$``.
         granularity: Length of the periods.
         start: First declared period, in ISO form (``2013-01-01``, hours
-            ``2013-01-01T00:00:00Z``). A ``date`` or ``datetime`` is accepted. ``None`` means
-            that there is no first one.
-        end: Last declared period, inclusive. ``None`` means the last complete one.
-        timezone: IANA zone that decides when a period is complete and what a day is.
+            ``2013-01-01T00:00:00Z``). A ``date`` or ``datetime`` is accepted. An hour without an
+            offset is local time of ``timezone``, and is kept in UTC. ``None`` means that there is
+            no first one.
+        end: Last declared period, inclusive; written like ``start``. ``None`` means the last
+            complete one.
+        timezone: IANA zone that decides when a period is complete, what a day is, and which
+            instant a time without an offset means.
 
     Raises:
         TypeError: A bound is neither text nor a date.
@@ -84,23 +87,33 @@ class TimeDimension:
                 f"dimension {self.name!r}: end {self.end!r} lies before start {self.start!r}"
             )
 
+    def period(self, value: str | date) -> int:
+        """Return the index of the period that starts at ``value`` (see ``servo.types.calendar``).
+
+        Args:
+            value: ISO text, a date or a datetime. An hour without an offset is local time of the
+                dimension's zone; a date is, for hours, the zone's midnight.
+
+        Raises:
+            ValueError: It starts no period, or is an hour that the zone's clocks skip or repeat.
+        """
+        if isinstance(value, str):
+            return calendar.parse_period(self.granularity, value, self.timezone)
+        return calendar.local_period_index(self.granularity, value, self.timezone)
+
     def _bound(self, which: str, value: object) -> int | None:
         if value is None:
             return None
-        granularity = self.granularity
+        if not isinstance(value, str | date):
+            raise TypeError(
+                f"dimension {self.name!r}: {which} must be ISO text, a date or a datetime, "
+                f"got {value!r}"
+            )
         try:
-            if isinstance(value, str):
-                index = calendar.parse_period(granularity, value)
-            elif isinstance(value, date):
-                index = calendar.period_index(granularity, value)
-            else:
-                raise TypeError(
-                    f"dimension {self.name!r}: {which} must be ISO text, a date or a datetime, "
-                    f"got {value!r}"
-                )
+            index = self.period(value)
         except ValueError as exc:
             raise ValueError(f"dimension {self.name!r}: {which} {value!r}: {exc}") from exc
-        set_field(self, which, calendar.period_text(granularity, index))
+        set_field(self, which, calendar.period_text(self.granularity, index))
         return index
 
     @property
@@ -157,7 +170,12 @@ class _Periods(TimeDimension):
 
 
 class HourlyPartition(_Periods):
-    """One partition for each hour; values are the UTC instants at which hours start."""
+    """One partition for each hour; values are the UTC instants at which hours start.
+
+    Hours lie on the grid of UTC. ``start`` and ``end`` without an offset are local time of
+    ``timezone``, as a partition that is asked for by name is; an hour that the clocks of the zone
+    skip or repeat is refused, and the message spells the two instants that may be meant.
+    """
 
     __slots__ = ()
     _granularity = TimeGranularity.HOUR

@@ -124,7 +124,32 @@ class AllPartitions(Struct, frozen=True, kw_only=True):
     """Every declared partition."""
 
 
-PartitionSelection = PartitionKey | PartitionRange | AllPartitions
+class PeriodRange(Struct, frozen=True, kw_only=True):
+    """Periods from one to another, both inclusive, as people write them."""
+
+    first: str
+    last: str
+
+
+class DimensionSelection(Struct, frozen=True, kw_only=True):
+    """What is selected of one dimension; without a name, of the only time dimension of an asset."""
+
+    dimension: str = ""
+    values: tuple[str, ...] = ()
+    ranges: tuple[PeriodRange, ...] = ()
+
+
+class PartitionProduct(Struct, frozen=True, kw_only=True):
+    """Every combination of what is selected of each dimension.
+
+    With ``others``, dimensions that are not named take every declared value.
+    """
+
+    dimensions: tuple[DimensionSelection, ...]
+    others: bool = False
+
+
+PartitionSelection = PartitionKey | PartitionRange | AllPartitions | PartitionProduct
 
 
 class Rerun(Struct, frozen=True, kw_only=True):

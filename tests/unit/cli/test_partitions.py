@@ -23,7 +23,13 @@ from servo.types import (
     labels,
 )
 from servo.types.partition_sets import PartitionSet, TimeRange
-from servo.types.requests import AllPartitions, PartitionRange
+from servo.types.requests import (
+    AllPartitions,
+    DimensionSelection,
+    PartitionProduct,
+    PartitionRange,
+    PeriodRange,
+)
 
 
 def definition(key: str, *dimensions: object) -> AssetDefinition:
@@ -127,9 +133,103 @@ def test_all_partitions_is_a_selection_of_its_own() -> None:
     assert parse(every=True) == AllPartitions()
 
 
-def test_two_ways_to_select_exclude_each_other() -> None:
+def test_a_range_and_everything_exclude_each_other() -> None:
     with pytest.raises(errors.InvalidArgumentError, match="exclude each other"):
-        parse("date=2025-01-05", every=True, assets=[DAILY])
+        parse(span="2025-01-05..2025-01-06", every=True, assets=[DAILY])
+
+
+BOTH = definition(
+    "mart.e",
+    DailyPartition("date", start="2025-01-01"),
+    StaticDimension("region", values=["north", "south", "a,b", "a..b"]),
+)
+
+
+def one(name: str, *values: str, spans: tuple[tuple[str, str], ...] = ()) -> DimensionSelection:
+    ranges = tuple(PeriodRange(first=first, last=last) for first, last in spans)
+    return DimensionSelection(dimension=name, values=values, ranges=ranges)
+
+
+MARCH = ("2025-03-01", "2025-03-31")
+
+
+def test_one_dimension_is_fixed_and_the_other_is_a_range() -> None:
+    found = parse("region=north", span="2025-03-01..2025-03-31", assets=[BOTH])
+    expected = (one("region", "north"), one("", spans=(MARCH,)))
+    assert found == PartitionProduct(dimensions=expected, others=True)
+
+
+def test_several_partitions_with_lists_and_ranges_make_every_combination() -> None:
+    pairs = ("region=north,south", "date=2025-03-01..2025-03-31,2025-04-10")
+    found = parse(*pairs, assets=[BOTH])
+    expected = (one("date", "2025-04-10", spans=(MARCH,)), one("region", "north", "south"))
+    assert found == PartitionProduct(dimensions=expected)
+
+
+def test_with_all_partitions_the_other_dimensions_take_every_value() -> None:
+    found = parse("region=north", every=True, assets=[BOTH])
+    assert found == PartitionProduct(dimensions=(one("region", "north"),), others=True)
+
+
+@pytest.mark.parametrize("pair", ['region="a,b",north', 'region=north,"a,b"'])
+def test_a_value_with_a_comma_is_quoted_in_a_list(pair: str) -> None:
+    found = parse(pair, every=True, assets=[BOTH])
+    assert isinstance(found, PartitionProduct)
+    assert set(found.dimensions[0].values) == {"a,b", "north"}
+
+
+@pytest.mark.parametrize("value", ["a,b", "a..b"])
+def test_a_declared_value_may_stand_unquoted_where_it_reads_one_way(value: str) -> None:
+    found = parse(f"region={value}", "date=2025-01-05", assets=[BOTH])
+    assert found == PartitionKey({"date": date(2025, 1, 5), "region": value})
+
+
+@pytest.mark.parametrize(
+    ("pairs", "more", "said"),
+    [
+        (("region=north,south",), {}, "'date' as well; add --partition date=VALUE, --partitions"),
+        (("region=north", "region=south"), {}, "list the values in one: --partition region=VALUE"),
+        (("date=2025-01-05",), {"span": "2025-01-01..2025-01-02"}, "by both --partition and"),
+        (("date=2025-01-05..2025-01-x", "region=north"), {}, "--partition date=2025-01-x"),
+        (("region=north",), {"span": "datte=2025-01-01..2025-01-02"}, "Did you mean 'date'"),
+        (("region=north",), {"span": "2025-01-01"}, r"FIRST\.\.LAST"),
+        (("regio=north,south",), {}, "Did you mean 'region'"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_with_what_does(
+    pairs: tuple[str, ...], more: dict[str, object], said: str
+) -> None:
+    with pytest.raises(errors.InvalidArgumentError, match=said):
+        parse(*pairs, assets=[BOTH], **more)
+
+
+def test_a_range_beside_assets_without_time_is_refused() -> None:
+    with pytest.raises(errors.InvalidArgumentError, match="the selected assets have none"):
+        parse("region=north", span="2025-01-01..2025-01-02", assets=[REGION])
+
+
+BERLIN = definition("mart.f", HourlyPartition("hour", "2025-01-01T00", timezone="Europe/Berlin"))
+
+
+def test_an_hour_without_an_offset_is_local() -> None:
+    expected = PartitionKey({"hour": datetime(2025, 3, 29, 6, tzinfo=UTC)})
+    assert parse("hour=2025-03-29T07", assets=[BERLIN]) == expected
+    assert parse("hour=2025-03-29T07:00+01:00", assets=[BERLIN]) == expected
+    assert parse("hour=2025-03-29T06:00:00Z", assets=[BERLIN]) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("2025-03-30T02", "does not exist.*2025-03-30T00:00:00Z or 2025-03-30T01:00:00Z"),
+        ("2025-10-26T02", "comes twice.*2025-10-26T00:00:00Z or 2025-10-26T01:00:00Z"),
+    ],
+)
+def test_an_hour_that_the_clocks_skip_or_repeat_is_refused_with_both(text: str, said: str) -> None:
+    with pytest.raises(errors.InvalidArgumentError, match=said):
+        parse(f"hour={text}", assets=[BERLIN])
+    with pytest.raises(errors.InvalidArgumentError, match=said):
+        parse(f"hour={text}..2025-11-01T00", assets=[BERLIN])
 
 
 def selected(*selection: str) -> list[str]:

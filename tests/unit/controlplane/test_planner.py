@@ -6,6 +6,8 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from servo import errors
 from servo.controlplane import planner
@@ -35,8 +37,11 @@ from servo.types.plans import Plan
 from servo.types.requests import (
     AllPartitions,
     CreateRunRequest,
+    DimensionSelection,
+    PartitionProduct,
     PartitionRange,
     PartitionSelection,
+    PeriodRange,
 )
 
 SCOPE = Scope(datetime(2013, 2, 1, 12, tzinfo=UTC), "acme")
@@ -260,3 +265,106 @@ def test_a_chain_of_100_000_assets_is_planned_without_recursion() -> None:
     plan = make(assets, "chain.a99999", upstream=True)
     assert len(plan.tasks) == 100_000
     assert plan.tasks[-1].upstream == (99_998,)
+
+
+REGION = StaticDimension("region", values=["north", "south", "east"])
+SALES = (asset("mart.sales", DAYS, REGION), asset("mart.regions", REGION), asset("mart.days", DAYS))
+FIRST_TWO = ("2013-01-01", "2013-01-02")
+
+
+def product(*dimensions: DimensionSelection, others: bool = False) -> PartitionProduct:
+    return PartitionProduct(dimensions=dimensions, others=others)
+
+
+def of(name: str, *values: str, spans: tuple[tuple[str, str], ...] = ()) -> DimensionSelection:
+    ranges = tuple(PeriodRange(first=first, last=last) for first, last in spans)
+    return DimensionSelection(dimension=name, values=values, ranges=ranges)
+
+
+def test_a_product_is_every_combination_in_declared_order() -> None:
+    chosen = product(
+        of("region", "east", "north"), of("date", spans=(("2013-01-01", "2013-01-02"),))
+    )
+    found = make(SALES, "mart.sales", partitions=chosen)
+    assert list(tasks(found)) == [
+        "mart.sales[date=2013-01-01,region=north]",
+        "mart.sales[date=2013-01-01,region=east]",
+        "mart.sales[date=2013-01-02,region=north]",
+        "mart.sales[date=2013-01-02,region=east]",
+    ]
+
+
+def test_values_and_ranges_that_overlap_are_counted_once() -> None:
+    spans = (("2013-01-03", "2013-01-05"), ("2013-01-01", "2013-01-03"))
+    found = make(
+        SALES, "mart.days", partitions=product(of("date", "2013-01-10", "2013-01-04", spans=spans))
+    )
+    assert [task.partition_key for task in found.tasks] == [
+        day(f"2013-01-{number:02}") for number in (1, 2, 3, 4, 5, 10)
+    ]
+
+
+def test_others_take_every_value_and_each_asset_uses_what_it_has() -> None:
+    chosen = product(
+        of("region", "north"), of("", spans=(("2013-01-01", "2013-01-02"),)), others=True
+    )
+    found = make(SALES, "*", partitions=chosen)
+    assert len(found.tasks) == 2 + 1 + 2
+    everything = make(SALES, "mart.sales", partitions=product(of("region", "south"), others=True))
+    assert len(everything.tasks) == 31
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (product(of("region", "north")), "missing partition dimension 'date'"),
+        (product(of("region", "west"), others=True), "'west' is no value of dimension 'region'"),
+        (product(of("region"), others=True), "no value of the dimension 'region'"),
+        (product(of("date"), others=True), "no period of the dimension 'date'"),
+        (product(of("date", "2014-01-01"), others=True), "lies outside the declared range"),
+        (product(of("date", "soon"), others=True), "Invalid day 'soon'"),
+        (product(of("region", spans=(("a", "b"),)), others=True), "there is no range of it"),
+        (
+            product(of("date", "2013-01-01"), of("", "2013-01-02"), others=True),
+            "'date' is selected twice",
+        ),
+        (product(of("city", "x"), others=True), "dimension 'city'"),
+        (
+            product(of("date", spans=(("2013-01-02", "2013-01-01"),)), others=True),
+            "ends before it starts",
+        ),
+    ],
+)
+def test_a_product_that_cannot_be_is_refused(chosen: PartitionProduct, said: str) -> None:
+    with pytest.raises(errors.InvalidArgumentError, match=said):
+        make(SALES, "mart.sales", partitions=chosen)
+
+
+def test_a_product_that_is_too_large_is_refused_before_it_is_counted_out() -> None:
+    numbers = [StaticDimension(f"d{n}", values=[str(v) for v in range(2000)]) for n in range(3)]
+    wide = (asset("mart.wide", *numbers),)
+    with pytest.raises(errors.InvalidArgumentError, match="8000000000 tasks"):
+        make(wide, "*", partitions=product(others=True))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 31), st.integers(1, 31)), max_size=5),
+    st.lists(st.integers(1, 31), max_size=5),
+    st.sets(st.sampled_from(REGION.values), min_size=1),
+)
+def test_a_product_is_the_union_of_what_is_listed(
+    spans: list[tuple[int, int]], days: list[int], regions: set[str]
+) -> None:
+    spans = [(min(span), max(span)) for span in spans]
+    wanted = set(days) | {n for low, high in spans for n in range(low, high + 1)}
+    if not wanted:
+        return
+    dates = of(
+        "date",
+        *(f"2013-01-{n:02}" for n in days),
+        spans=tuple((f"2013-01-{low:02}", f"2013-01-{high:02}") for low, high in spans),
+    )
+    found = make(SALES, "mart.sales", partitions=product(of("region", *regions), dates))
+    keys = [(k["date"].day, k["region"]) for t in found.tasks for k in [t.partition_key.dimensions]]
+    assert len(keys) == len(set(keys))
+    assert set(keys) == {(n, region) for n in wanted for region in regions}

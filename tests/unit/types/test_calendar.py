@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+import re
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import available_timezones
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import strategies
@@ -221,3 +223,105 @@ def test_an_unknown_zone_is_refused_with_a_remedy() -> None:
 def test_a_name_that_is_no_zone_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="Unknown time zone"):
         calendar.zone(name)
+
+
+def changes_of_clocks(name: str, year: int) -> list[int]:
+    """The hours, as indices, in which a zone's offset changes within a year."""
+    zone = calendar.zone(name)
+    first = calendar.period_containing(HOUR, datetime(year, 1, 1, tzinfo=UTC))
+    found = []
+    for low in range(first, first + 366 * 24, 24):
+        offsets = [offset_of(zone, hour) for hour in (low, low + 24)]
+        if offsets[0] != offsets[1]:
+            found += [
+                h for h in range(low, low + 24) if offset_of(zone, h) != offset_of(zone, h + 1)
+            ]
+    return found
+
+
+def offset_of(zone: tzinfo, hour: int) -> timedelta | None:
+    start = calendar.period_value(HOUR, hour)
+    assert isinstance(start, datetime)
+    return start.astimezone(zone).utcoffset()
+
+
+def check_local_hours(name: str, hours: Iterable[int]) -> None:
+    """Each hour is read from its local time, or that is refused with both instants it may mean."""
+    zone = calendar.zone(name)
+    for hour in hours:
+        start = calendar.period_value(HOUR, hour)
+        assert isinstance(start, datetime)
+        naive = start.astimezone(zone).replace(tzinfo=None)
+        text = naive.isoformat(timespec="seconds")
+        meant = {
+            moment.astimezone(UTC)
+            for fold in (0, 1)
+            if (moment := naive.replace(tzinfo=zone, fold=fold))
+            .astimezone(UTC)
+            .astimezone(zone)
+            .replace(tzinfo=None)
+            == naive
+        }
+        if len(meant) == 1:
+            assert calendar.parse_period(HOUR, text, name) == hour
+            assert calendar.local_period_index(HOUR, naive, name) == hour
+            continue
+        with pytest.raises(ValueError, match=f"comes twice in {name}") as refused:
+            calendar.parse_period(HOUR, text, name)
+        words = str(refused.value).replace(",", " ").split()
+        spelled = [word for word in words if word.endswith("Z")]
+        assert len(spelled) == 2
+        assert calendar.period_text(HOUR, hour) in spelled
+
+
+@given(st.sampled_from(sorted(available_timezones())), st.integers(1950, 2037))
+@settings(max_examples=25)
+def test_local_hours_are_read_or_refused_around_every_change_of_clocks(
+    name: str, year: int
+) -> None:
+    for change in changes_of_clocks(name, year):
+        check_local_hours(name, range(change - 3, change + 5))
+
+
+@given(st.sampled_from(strategies.ZONES), st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)))
+def test_a_local_time_is_one_instant_or_is_refused_with_two(name: str, naive: datetime) -> None:
+    zone = calendar.zone(name)
+    try:
+        instant = calendar.local_instant(naive, name)
+    except ValueError as refused:
+        early, late = re.findall(r"\S+Z", str(refused))
+        assert datetime.fromisoformat(early) < datetime.fromisoformat(late)
+    else:
+        assert instant.astimezone(zone).replace(tzinfo=None) == naive
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "said"),
+    [
+        (
+            "2025-03-30T02:30",
+            "Europe/Berlin",
+            "2025-03-30T02:30 does not exist in Europe/Berlin, where the clocks are put forward: "
+            "write 2025-03-30T00:30:00Z or 2025-03-30T01:30:00Z",
+        ),
+        (
+            "2025-10-26T02:00",
+            "Europe/Berlin",
+            "2025-10-26T02:00 comes twice in Europe/Berlin, where the clocks are put back: "
+            "write 2025-10-26T00:00:00Z or 2025-10-26T01:00:00Z",
+        ),
+        (
+            "2025-01-05T07:00",
+            "Asia/Kolkata",
+            "2025-01-05T07:00 in Asia/Kolkata is 2025-01-05T01:30:00Z, which does not start an "
+            "hour: hours lie on the grid of UTC, so write 2025-01-05T01:00:00Z "
+            "(there 2025-01-05T06:30)",
+        ),
+    ],
+)
+def test_a_local_time_that_names_no_hour_is_refused_with_what_to_write(
+    text: str, zone: str, said: str
+) -> None:
+    with pytest.raises(ValueError) as refused:
+        calendar.parse_period(HOUR, text, zone)
+    assert str(refused.value) == said

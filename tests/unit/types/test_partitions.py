@@ -183,3 +183,22 @@ def test_a_name_used_twice_is_refused() -> None:
 def test_what_is_no_list_of_dimensions_is_refused(dimensions: object) -> None:
     with pytest.raises(TypeError, match="dimension"):
         PartitionStrategy(dimensions)  # type: ignore[arg-type]  # the point of the test
+
+
+def test_hours_without_an_offset_are_local_and_kept_in_utc() -> None:
+    text = HourlyPartition("h", "2025-03-29T07", "2025-10-26T07:00", timezone="Europe/Berlin")
+    assert (text.start, text.end) == ("2025-03-29T06:00:00Z", "2025-10-26T06:00:00Z")
+    values = HourlyPartition(
+        "h", datetime(2025, 3, 29, 7), datetime(2025, 10, 26, 6, tzinfo=UTC), "Europe/Berlin"
+    )
+    assert values == text
+    midnight = HourlyPartition("h", date(2025, 7, 1), timezone="Europe/Berlin")
+    assert midnight.start == "2025-06-30T22:00:00Z"
+    assert HourlyPartition("h", "2025-03-29T07").start == "2025-03-29T07:00:00Z"
+
+
+@pytest.mark.parametrize("value", ["2025-03-30T02:00", datetime(2025, 3, 30, 2)])
+def test_a_bound_that_the_clocks_skip_is_refused_with_both_instants(value: object) -> None:
+    said = "does not exist in Europe/Berlin.*2025-03-30T00:00:00Z or 2025-03-30T01:00:00Z"
+    with pytest.raises(ValueError, match=said):
+        HourlyPartition("h", value, timezone="Europe/Berlin")  # type: ignore[arg-type]

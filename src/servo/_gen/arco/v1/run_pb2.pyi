@@ -1101,6 +1101,100 @@ class PartitionRange(_message.Message):
 Global___PartitionRange: _TypeAlias = PartitionRange  # noqa: Y015
 
 @_typing.final
+class PeriodRange(_message.Message):
+    """Periods of a time dimension, from one to another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    first: _builtins.str
+    """The first period, as people write it: an ISO date, or a date and time for hours."""
+    last: _builtins.str
+    """The last period, inclusive."""
+    def __init__(
+        self,
+        *,
+        first: _builtins.str = ...,
+        last: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "last", b"last"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeriodRange: _TypeAlias = PeriodRange  # noqa: Y015
+
+@_typing.final
+class DimensionSelection(_message.Message):
+    """What is selected of one dimension: values, ranges of periods, or both; at least one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    RANGES_FIELD_NUMBER: _builtins.int
+    dimension: _builtins.str
+    """The dimension; empty for the only time dimension of each asset."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values as people write them, without a tag: the text of a static dimension as it is, an ISO date
+        or time for periods. An hour without an offset is local time of the dimension's zone.
+        """
+
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeriodRange]:
+        """Ranges of periods; for time dimensions only."""
+
+    def __init__(
+        self,
+        *,
+        dimension: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+        ranges: _abc.Iterable[Global___PeriodRange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "ranges", b"ranges", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DimensionSelection: _TypeAlias = DimensionSelection  # noqa: Y015
+
+@_typing.final
+class PartitionProduct(_message.Message):
+    """Partitions by dimension: every combination of what is selected of each. Every selected asset uses
+    the dimensions that it has.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    others: _builtins.bool
+    """Whether dimensions that are not named take every declared value. Otherwise each dimension of a
+    selected asset has to be named.
+    """
+    @_builtins.property
+    def dimensions(self) -> _containers.RepeatedCompositeFieldContainer[Global___DimensionSelection]:
+        """What is selected, each dimension once."""
+
+    def __init__(
+        self,
+        *,
+        dimensions: _abc.Iterable[Global___DimensionSelection] | None = ...,
+        others: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimensions", b"dimensions", "others", b"others"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PartitionProduct: _TypeAlias = PartitionProduct  # noqa: Y015
+
+@_typing.final
 class PartitionSelection(_message.Message):
     """Partitions to run. Absent everywhere: only assets without partitions can be selected."""
 
@@ -1109,6 +1203,7 @@ class PartitionSelection(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     RANGE_FIELD_NUMBER: _builtins.int
     ALL_FIELD_NUMBER: _builtins.int
+    PRODUCT_FIELD_NUMBER: _builtins.int
     all: _builtins.bool
     """Every declared partition."""
     @_builtins.property
@@ -1119,18 +1214,23 @@ class PartitionSelection(_message.Message):
     def range(self) -> Global___PartitionRange:
         """A range of the time dimension."""
 
+    @_builtins.property
+    def product(self) -> Global___PartitionProduct:
+        """Combinations of what is selected of each dimension."""
+
     def __init__(
         self,
         *,
         key: _common_pb2.PartitionKey | None = ...,
         range: Global___PartitionRange | None = ...,
         all: _builtins.bool = ...,
+        product: Global___PartitionProduct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "key", b"key", "kind", b"kind", "range", b"range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "key", b"key", "kind", b"kind", "product", b"product", "range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "key", b"key", "kind", b"kind", "range", b"range"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "key", b"key", "kind", b"kind", "product", b"product", "range", b"range"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["key", "range", "all"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["key", "range", "all", "product"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
