@@ -49,6 +49,11 @@ SERVER_OPTIONS: Final[Options] = (
     ("grpc.keepalive_permit_without_calls", 1),
     # Two servers on one port would each get half of the calls.
     ("grpc.so_reuseport", 0),
+    # Before a key is known: how many calls a connection has, how long it may be without one, and
+    # how long it may take to begin. A channel that was closed connects again with its next call.
+    ("grpc.max_concurrent_streams", 1_000),
+    ("grpc.max_connection_idle_ms", 60_000),
+    ("grpc.server_handshake_timeout_ms", 10_000),
 )
 """Options of a server that such channels are to stay connected to."""
 

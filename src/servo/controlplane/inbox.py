@@ -26,9 +26,13 @@ class Inbox:
     """Reads messages of callers who have passed the gate.
 
     Of one tenant so many are read at a time; more wait, and so do their senders.
+
+    Args:
+        seconds: How long a message may take to arrive.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = MESSAGE_SECONDS) -> None:
+        self._seconds = seconds
         self._room: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def read(self, tenant_id: str, context: Context) -> bytes:
@@ -43,10 +47,13 @@ class Inbox:
             room = self._room[tenant_id] = asyncio.Semaphore(_TENANT_MESSAGES)
         async with room:
             try:
-                async with asyncio.timeout(MESSAGE_SECONDS):
+                async with asyncio.timeout(self._seconds):
                     return _only(await context.read())
             except TimeoutError as exc:
-                raise _late() from exc
+                raise errors.DeadlineError(
+                    f"the message of the call did not arrive within {self._seconds:g} s",
+                    code="REQUEST_TOO_SLOW",
+                ) from exc
 
 
 class OpenInbox:
@@ -54,14 +61,20 @@ class OpenInbox:
 
     When too many are unfinished the oldest ones are given up: an honest message arrives with its
     call, so it is never among them.
+
+    Args:
+        seconds: How long a message may take to arrive.
+        most: How many may be unfinished.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = MESSAGE_SECONDS, most: int = _OPEN_MESSAGES) -> None:
+        self._seconds = seconds
+        self._most = most
         self._unfinished: dict[asyncio.Timeout, None] = {}
 
     async def read(self, context: Context) -> bytes | None:
         """Read the next message of a call; `None` when there is no other, or not in time."""
-        limit = asyncio.timeout(MESSAGE_SECONDS)
+        limit = asyncio.timeout(self._seconds)
         try:
             async with limit:
                 self._make_room()
@@ -74,7 +87,7 @@ class OpenInbox:
             self._unfinished.pop(limit, None)
 
     def _make_room(self) -> None:
-        while len(self._unfinished) >= _OPEN_MESSAGES:
+        while len(self._unfinished) >= self._most:
             oldest = next(iter(self._unfinished))
             del self._unfinished[oldest]
             if not oldest.expired():
@@ -85,10 +98,3 @@ def _only(data: Any) -> bytes:
     if not isinstance(data, bytes):
         raise errors.InvalidArgumentError("the call has no message; an empty one has no bytes")
     return data
-
-
-def _late() -> errors.DeadlineError:
-    return errors.DeadlineError(
-        f"the message of the call did not arrive within {MESSAGE_SECONDS:g} s",
-        code="REQUEST_TOO_SLOW",
-    )

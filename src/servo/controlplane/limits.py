@@ -1,11 +1,12 @@
-"""How many calls a key may make: a token bucket for each, on a clock that only goes forward."""
+"""What a control plane takes: sizes, deadlines, connections, and how many calls a key may make."""
 
 from __future__ import annotations
 
+import resource
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from servo import errors
@@ -17,13 +18,36 @@ MAX_REQUEST_BYTES: Final = methods.LARGE_REQUEST_BYTES
 MESSAGE_SECONDS: Final = 30.0
 """How long the message of a call may take to arrive: 4 MB at one megabit a second."""
 
-HEAD_SECONDS: Final = 10.0
-"""How long the head of an HTTP request may take to arrive, or a TLS handshake."""
-
-IDLE_SECONDS: Final = 30.0
-"""How long an HTTP connection may be silent between two requests."""
+_RESERVED_DESCRIPTORS: Final = 96
+"""For the database, the log, threads and whatever else the process does."""
+_LEAST_CONNECTIONS: Final = 16
 
 _MOST_BUCKETS: Final = 10_000
+
+
+def connections_of_a_port() -> int:
+    """Return how many connections one of the two ports may hold, after the limit of open files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        soft = 2**20
+    return max((soft - _RESERVED_DESCRIPTORS) // 2, _LEAST_CONNECTIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """How many connections the HTTP port holds, and how long each may be silent.
+
+    Attributes:
+        most_connections: The number of connections.
+        head_seconds: How long the head of a request may take to arrive, or a handshake of TLS.
+        body_seconds: How long the body of a request may take to arrive.
+        idle_seconds: How long a connection may be silent between two requests.
+    """
+
+    most_connections: int = field(default_factory=lambda: min(connections_of_a_port(), 1_000))
+    head_seconds: float = 10.0
+    body_seconds: float = MESSAGE_SECONDS
+    idle_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,18 +12,16 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from servo import errors
+from servo.controlplane.limits import HttpLimits
 
 if TYPE_CHECKING:
-    import uvicorn
+    from servo.controlplane.http_connections import Connections
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG: Final = 128
-_MOST_CONNECTIONS: Final = 1000
-_IDLE_SECONDS: Final = 30
 _GRACE_SECONDS: Final = 1
 
 
@@ -34,15 +32,23 @@ class HttpListener:
         app: The application.
         listen: Host and port; port 0 takes a free one.
         tls: The port's TLS; `None` for plain HTTP.
+        limits: How many connections there may be, and how long each may be silent.
     """
 
-    def __init__(self, app: Any, listen: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        app: Any,
+        listen: str,
+        tls: ssl.SSLContext | None = None,
+        limits: HttpLimits | None = None,
+    ) -> None:
+        self._limits = limits or HttpLimits()
         self._app = app
         self._listen = listen
         self._tls = tls
         self._socket: socket.socket | None = None
         self._serving: asyncio.Task[None] | None = None
-        self._server: uvicorn.Server | None = None
+        self._connections: Connections | None = None
 
     def start(self) -> str:
         """Bind the port and return its URL.
@@ -72,12 +78,11 @@ class HttpListener:
         if self._socket is None:
             return
         asyncio.get_running_loop().remove_reader(self._socket)
-        if self._server is not None:
-            self._server.should_exit = True
         if self._serving is not None:
-            if self._server is None:
-                self._serving.cancel()
+            self._serving.cancel()
             await asyncio.wait([self._serving])
+        if self._connections is not None:
+            await self._connections.stop(_GRACE_SECONDS)
         self._socket.close()
         self._socket = None
 
@@ -89,42 +94,17 @@ class HttpListener:
     async def _serve(self, listening: socket.socket) -> None:
         try:
             # In a thread: the event loop has leases to keep.
-            server_type = await asyncio.to_thread(_server_type)
-            import uvicorn
-
-            config = uvicorn.Config(
-                self._app,
-                http="h11",
-                ws="none",
-                lifespan="off",
-                interface="asgi3",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                limit_concurrency=_MOST_CONNECTIONS,
-                timeout_keep_alive=_IDLE_SECONDS,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-            )
-            config.load()
-            config.ssl = self._tls
-            self._server = server_type(config)
-            await self._server.serve(sockets=[listening])
+            connections_type = await asyncio.to_thread(_connections_type)
+            self._connections = connections_type(self._app, listening, self._tls, self._limits)
+            self._connections.start()
         except Exception:
             _LOG.exception("the HTTP port stopped serving")
 
 
-def _server_type() -> type[uvicorn.Server]:
-    import uvicorn
+def _connections_type() -> type[Connections]:
+    from servo.controlplane.http_connections import Connections
 
-    class _Server(uvicorn.Server):
-        """A server that leaves signals to the process it is part of."""
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
-    return _Server
+    return Connections
 
 
 def split(listen: str) -> tuple[str, int]:

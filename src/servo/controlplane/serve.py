@@ -19,7 +19,7 @@ from servo.client.transport import SERVER_OPTIONS
 from servo.controlplane import health, listener
 from servo.controlplane.forward import Front, Relay
 from servo.controlplane.keys import KeyRing
-from servo.controlplane.limits import MAX_REQUEST_BYTES, RateLimit
+from servo.controlplane.limits import MAX_REQUEST_BYTES, RateLimit, connections_of_a_port
 from servo.controlplane.pace import WatchLimits
 from servo.controlplane.reflection import Reflection
 from servo.controlplane.store import address
@@ -55,7 +55,7 @@ class ControlPlaneConfig:
         tls: What both ports show and trust; `None` for no TLS.
         oidc: Whose tokens are taken beside keys; `None` for nobody's.
         rate_limit: How many calls each key may make; `None` for any number.
-        max_request_bytes: The largest request that is read.
+        max_request_bytes: The largest request that is read, at most 4 MiB; most RPCs take less.
         cors_origins: Origins whose pages browsers let call over HTTP.
         lease_length: How long a lease lasts without a heartbeat.
         cancel_grace: How long a cancelled attempt may take to end by itself.
@@ -271,7 +271,8 @@ class ControlPlane:
         config = self._config
         options = [
             *SERVER_OPTIONS,
-            ("grpc.max_receive_message_length", config.max_request_bytes),
+            ("grpc.max_receive_message_length", min(config.max_request_bytes, MAX_REQUEST_BYTES)),
+            ("grpc.max_allowed_incoming_connections", connections_of_a_port()),
         ]
         self._health = health.Health(frozenset(method.service for method in METHODS.values()))
         self._server = grpc.aio.server(options=options)
