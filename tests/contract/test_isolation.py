@@ -132,7 +132,9 @@ PROBES: dict[str, dict[str, Callable[[Things], Any]]] = {
         "deployment_id": lambda of: GetDeploymentRequest(deployment_id=of.deployment_id),
     },
     methods.LIST_DEPLOYMENTS.path: {
-        "page_token": lambda of: ListDeploymentsRequest(page_token=of.deployment_id),
+        "page_token": lambda of: ListDeploymentsRequest(
+            page_token=f"deployments.{of.deployment_id}"
+        ),
     },
     methods.DIFF_DEPLOYMENTS.path: {
         "from_deployment_id": lambda of: DiffDeploymentsRequest(
@@ -150,7 +152,9 @@ PROBES: dict[str, dict[str, Callable[[Things], Any]]] = {
         "rerun": lambda of: CreateRunRequest(selection=(), rerun=Rerun(run_id=of.run_id)),
     },
     methods.GET_RUN.path: {"run_id": lambda of: GetRunRequest(run_id=of.run_id)},
-    methods.LIST_RUNS.path: {"page_token": lambda of: ListRunsRequest(page_token=of.run_id)},
+    methods.LIST_RUNS.path: {
+        "page_token": lambda of: ListRunsRequest(page_token=f"runs.{of.run_id}")
+    },
     methods.CANCEL_RUN.path: {"run_id": lambda of: CancelRunRequest(run_id=of.run_id)},
     methods.UPDATE_RUN.path: {
         "run_id": lambda of: UpdateRunRequest(run_id=of.run_id, paused=True, priority=7),

@@ -17,6 +17,7 @@ from http_kit import connect, envelope, envelopes, parse, request
 from plane_kit import KEY, ScriptedWorker, asset, at_work, plane, sync
 from servo import _wire, errors
 from servo._wire import METHODS, MethodKind
+from servo.controlplane.listener import OwnNames
 from servo.types.requests import ListRunsRequest
 
 LIST_RUNS = "/arco.v1.RunService/ListRuns"
@@ -478,3 +479,32 @@ async def test_stopping_ends_the_watches_over_http(path: Path) -> None:
         answer = await asyncio.wait_for(watching, 20)
         flags, end = envelopes(answer.body)[-1]
         assert (flags, end["error"]["code"]) == (2, "unavailable")
+
+
+@sync
+async def test_on_loopback_only_names_of_loopback_and_configured_ones_are_answered(
+    path: Path,
+) -> None:
+    async with plane(path, http_hosts=("servo.example.org",)) as (served, _):
+        for host in ("localhost", "LOCALHOST:80", "127.0.0.1", "127.1.2.3:9", "[::1]:80", "[::1]"):
+            answer = await request(f"{served.http_url}/healthz", verb="GET", host=host)
+            assert answer.status == 200, host
+        for host in ("servo.example.org", "Servo.Example.org.:8080"):
+            answer = await request(f"{served.http_url}/healthz", verb="GET", host=host)
+            assert answer.status == 200, host
+        for host in (
+            "evil.example.com",
+            "127.0.0.1.evil.example.com:80",
+            "localhost.evil",
+            "10.0.0.1",
+        ):
+            for where in ("/healthz", "/arco.v1.ServerService/GetServerInfo", LIST_RUNS, "/x"):
+                answer = await request(f"{served.http_url}{where}", b"{}", key=KEY, host=host)
+                assert answer.status == 421, (host, where)
+                assert "--http-host" in answer.document["message"]
+
+
+def test_where_others_reach_the_port_every_name_is_answered() -> None:
+    names = OwnNames("0.0.0.0:80")
+    assert names("evil.example.com")
+    assert names("")

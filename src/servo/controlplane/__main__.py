@@ -93,6 +93,7 @@ def _config(given: argparse.Namespace, settings: Settings) -> ControlPlaneConfig
         rate_limit=_rate_limit(given.rate_limit),
         max_request_bytes=given.max_request_bytes,
         cors_origins=tuple(given.cors_origin),
+        http_hosts=tuple(given.http_host),
         lease_length=timedelta(seconds=settings.lease_seconds),
         max_tasks_per_tenant=given.max_tasks_per_tenant,
         max_tasks=given.max_tasks,
@@ -187,7 +188,15 @@ def _parser() -> argparse.ArgumentParser:
         "--max-request-bytes",
         type=int,
         default=MAX_REQUEST_BYTES,
-        help="the largest request that is read (default: %(default)s)",
+        help="the largest request that is read; most RPCs take at most a quarter of the default "
+        "(default and most: %(default)s)",
+    )
+    option(
+        "--http-host",
+        action="append",
+        default=[],
+        help="answer HTTP requests for this host on loopback too, such as that of a proxy in "
+        "front; may be given several times (default: localhost and loopback addresses only)",
     )
     option(
         "--cors-origin",

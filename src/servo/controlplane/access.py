@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from servo import errors
-from servo.controlplane.caller import Caller, check_name, page_number
+from servo.controlplane import paging
+from servo.controlplane.caller import Caller, check_name
 from servo.controlplane.keys import KeyRing
 from servo.types.access import (
     ANY_WORKSPACE,
@@ -15,7 +16,6 @@ from servo.types.access import (
     RevokeKeyResponse,
 )
 
-_MAX_PAGE = 1000
 _MAX_NAME = 200
 
 
@@ -68,11 +68,15 @@ class Access:
         return CreateKeyResponse(key=key, api_key=text)
 
     async def list_keys(self, caller: Caller, request: ListKeysRequest) -> ListKeysResponse:
-        """Return a page of the keys of the caller's tenant, oldest first."""
+        """Return a page of the keys of the caller's tenant, oldest first.
+
+        Raises:
+            servo.errors.InvalidArgumentError: The size or the token of the page is not one.
+        """
+        size = paging.KEYS.size(request.page_size)
+        first = paging.KEYS.number(request.page_token)
         found = self.keys.visible(caller.tenant_id, caller.key_workspace)
-        size = min(request.page_size or 500, _MAX_PAGE)
-        first = page_number(request.page_token)
-        more = str(first + size) if len(found) > first + size else ""
+        more = paging.KEYS.token(first + size) if len(found) > first + size else ""
         return ListKeysResponse(keys=tuple(found[first : first + size]), next_page_token=more)
 
     async def revoke_key(self, caller: Caller, request: RevokeKeyRequest) -> RevokeKeyResponse:

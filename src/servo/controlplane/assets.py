@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from servo import errors
-from servo.controlplane.caller import Caller, page_number
+from servo.controlplane import paging
+from servo.controlplane.caller import Caller
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.mapping import Scope
 from servo.controlplane.plane import Plane
@@ -22,7 +23,6 @@ from servo.types.requests import (
     ListMaterializationsResponse,
 )
 
-_MAX_PAGE = 1000
 _MAX_SEQUENCE = 2**63 - 1
 
 
@@ -48,10 +48,10 @@ class Assets:
         keys = catalog.keys
         if request.selection:
             keys = await self.plane.threads.run(caller.tenant_id, catalog.select, request.selection)
-        size = min(request.page_size or 500, _MAX_PAGE)
-        first = page_number(request.page_token)
+        size = paging.ASSETS.size(request.page_size)
+        first = paging.ASSETS.number(request.page_token)
         page = keys[first : first + size]
-        more = str(first + size) if len(keys) > first + size else ""
+        more = paging.ASSETS.token(first + size) if len(keys) > first + size else ""
         found = [await self._summary(workspace, catalog, key) for key in page]
         return ListAssetsResponse(assets=tuple(found), next_page_token=more)
 
@@ -104,8 +104,8 @@ class Assets:
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
         catalog = await self.plane.chosen_catalog(workspace, "")
         catalog.get(request.key)
-        size = min(request.page_size or 500, _MAX_PAGE)
-        before = page_number(request.page_token) or _MAX_SEQUENCE
+        size = paging.MATERIALIZATIONS.size(request.page_size)
+        before = paging.MATERIALIZATIONS.number(request.page_token, first=_MAX_SEQUENCE)
         partition = request.partition_key
         found = await workspace.store.materializations(
             workspace.number,
@@ -115,7 +115,7 @@ class Assets:
             partition_key=None if partition is None else partition.to_canonical(),
             latest_only=request.latest_only,
         )
-        more = str(found[size - 1][0]) if len(found) > size else ""
+        more = paging.MATERIALIZATIONS.token(found[size - 1][0]) if len(found) > size else ""
         return ListMaterializationsResponse(
             materializations=tuple(made for _, made in found[:size]), next_page_token=more
         )

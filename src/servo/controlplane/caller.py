@@ -1,4 +1,4 @@
-"""What every verb is told of its caller, and how listings are continued."""
+"""What every verb is told of its caller."""
 
 from __future__ import annotations
 
@@ -52,16 +52,3 @@ def check_name(kind: str, value: str) -> None:
             "128 letters, digits and . _ - @ : +",
             code="INVALID_WORKSPACE",
         )
-
-
-def page_number(token: str) -> int:
-    """Return the number in a page token; an empty one is 0.
-
-    Raises:
-        servo.errors.InvalidArgumentError: It was not made here.
-    """
-    if token and not (token.isascii() and token.isdigit()):
-        raise errors.InvalidArgumentError(
-            f"{token!r} is no page token; pass the one of the last response"
-        )
-    return int(token or 0)

@@ -8,6 +8,7 @@ from itertools import chain
 from msgspec.structs import replace
 
 from servo import _wire, errors
+from servo.controlplane import paging
 from servo.controlplane.caller import Caller
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.plane import Plane
@@ -41,8 +42,6 @@ _MOST_ASSETS = 20_000
 """Assets of all chunks in one upload; a usual definition has several hundred bytes."""
 _CHUNKS_AT_ONCE = 64
 _MOST_CHUNK_BYTES = 16 * 1024 * 1024
-_NEWEST = "~"
-"""Sorts after every ULID."""
 
 
 class Deployments:
@@ -221,19 +220,23 @@ class Deployments:
     async def list_deployments(
         self, caller: Caller, request: ListDeploymentsRequest
     ) -> ListDeploymentsResponse:
-        """Return a page of deployments, newest first, without their digests."""
+        """Return a page of deployments, newest first, without their digests.
+
+        Raises:
+            servo.errors.InvalidArgumentError: The size or the token of the page is not one.
+        """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
-        size = min(request.page_size or 50, 1000)
-        before = request.page_token or _NEWEST
+        size = paging.DEPLOYMENTS.size(request.page_size)
+        before = paging.DEPLOYMENTS.identifier(request.page_token)
         found = await workspace.store.deployments(workspace.number, before, size + 1)
-        more = found[size - 1].deployment_id if len(found) > size else ""
+        last = found[size - 1].deployment_id if len(found) > size else ""
         current = workspace.current_deployment_id
         return ListDeploymentsResponse(
             deployments=tuple(
                 replace(d, chunk_digests=(), current=d.deployment_id == current)
                 for d in found[:size]
             ),
-            next_page_token=more,
+            next_page_token=paging.DEPLOYMENTS.token(last) if last else "",
         )
 
     async def diff_deployments(

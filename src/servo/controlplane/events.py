@@ -11,6 +11,7 @@ from servo.controlplane.caller import Caller
 from servo.controlplane.pace import Pace, WatchLimits
 from servo.controlplane.plane import Plane, stored_run
 from servo.controlplane.signals import Signal
+from servo.controlplane.workspace import Workspace
 from servo.types.events import Event, RunStateChanged
 from servo.types.requests import (
     WatchEventsRequest,
@@ -42,6 +43,7 @@ class Events:
         """Yield the events of a run until it has ended, and the progress of its tasks.
 
         Raises:
+            servo.errors.InvalidArgumentError: There is no event of that sequence number.
             servo.errors.NotFoundError: There is no such run.
             servo.errors.UnavailableError: The control plane stops before the run has ended.
             servo.controlplane.pace.WatcherTooSlowError: The caller does not keep up.
@@ -49,6 +51,7 @@ class Events:
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
         run = await stored_run(workspace, request.run_id)
         pace = Pace(self.watch_limits)
+        await _check_known(workspace, request.after_sequence)
         signal = workspace.signals.subscribe(run.run_id)
         after, seen, has_ended = request.after_sequence, _NOTHING, False
         try:
@@ -97,15 +100,7 @@ class Events:
         """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
         after = request.after_sequence
-        newest = await workspace.store.last_sequence(workspace.number)
-        if not 0 <= after <= newest:
-            # It watched another history: that of a database that was lost, or is older.
-            raise errors.InvalidArgumentError(
-                f"there is no event {after}: the newest event is {newest}; watch from 0, or after "
-                "an event of this history",
-                code="UNKNOWN_SEQUENCE",
-                context={"after_sequence": str(after), "newest": str(newest)},
-            )
+        newest = await _check_known(workspace, after)
         forgotten = await workspace.store.history_after(workspace.number)
         if 0 < after < forgotten:
             raise errors.InvalidArgumentError(
@@ -138,6 +133,24 @@ class Events:
         finally:
             workspace.signals.unsubscribe_from_all(signal)
         raise stopping(f"sequence {after}")
+
+
+async def _check_known(workspace: Workspace, after: int) -> int:
+    """Return the newest sequence number of a history that has an event to go on after.
+
+    Raises:
+        servo.errors.InvalidArgumentError: It has not: the caller watched another history, that of a
+            database that was lost, or is older.
+    """
+    newest = await workspace.store.last_sequence(workspace.number)
+    if not 0 <= after <= newest:
+        raise errors.InvalidArgumentError(
+            f"there is no event {after}: the newest event is {newest}; watch from 0, or after an "
+            "event of this history",
+            code="UNKNOWN_SEQUENCE",
+            context={"after_sequence": str(after), "newest": str(newest)},
+        )
+    return newest
 
 
 def stopping(place: str) -> errors.UnavailableError:

@@ -109,6 +109,7 @@ class Front(grpc.GenericRpcHandler):
             lambda: relay.is_open,
             max_request_bytes=config.max_request_bytes,
             cors_origins=config.cors_origins,
+            is_own_name=config.is_own_name,
         )
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:

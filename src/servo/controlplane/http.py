@@ -44,6 +44,7 @@ class HttpApp:
         is_ready: Tells whether the control plane serves.
         max_request_bytes: The largest body that is read.
         cors_origins: Origins whose pages browsers let in, such as ``http://localhost:5173``.
+        is_own_name: Tells whether a host is one that is answered for; by default every one is.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class HttpApp:
         *,
         max_request_bytes: int = MAX_REQUEST_BYTES,
         cors_origins: Iterable[str] = (),
+        is_own_name: Callable[[str], bool] = lambda host: True,
     ) -> None:
+        self._is_own_name = is_own_name
         self._endpoints = endpoints
         self._is_ready = is_ready
         self._max_request_bytes = max_request_bytes
@@ -68,7 +71,13 @@ class HttpApp:
         }
         exchange = _Exchange(headers, receive, send, self._cors_headers(headers))
         path, verb = scope["path"], scope["method"]
-        if verb == "OPTIONS" and "access-control-request-method" in headers:
+        if not self._is_own_name(headers.get("host", "")):
+            await exchange.refuse(
+                421,
+                f"the host {headers['host'][:100]!r} is not answered for here; call a loopback "
+                "address, or start the control plane with --http-host",
+            )
+        elif verb == "OPTIONS" and "access-control-request-method" in headers:
             await exchange.respond(204)
         elif path in ("/healthz", "/readyz"):
             if verb not in ("GET", "HEAD"):

@@ -12,6 +12,7 @@ import ipaddress
 import logging
 import socket
 import ssl
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from servo import errors
@@ -131,3 +132,34 @@ def is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return False
+
+
+class OwnNames:
+    """Tells which hosts a port that only this machine reaches answers for.
+
+    A web page can give its own name the address of loopback; the browser then takes the answers
+    for the page's own. The header ``Host`` still has the page's name.
+
+    Args:
+        listen: Host and port that HTTP listens on.
+        more: Other names to answer for, such as the one of a proxy in front.
+    """
+
+    def __init__(self, listen: str, more: Iterable[str] = ()) -> None:
+        self._is_open = not is_loopback(split(listen)[0])
+        self._more = frozenset(name.lower().rstrip(".") for name in more)
+
+    def __call__(self, host: str) -> bool:
+        """Tell whether requests for a host are answered.
+
+        Args:
+            host: The header, a port may follow; empty where HTTP/1.0 has none.
+        """
+        if self._is_open or not host:
+            return True
+        name = host.lower()
+        if not name.endswith("]"):
+            before, colon, port = name.rpartition(":")
+            name = before if colon and port.isdigit() else name
+        name = name.removeprefix("[").removesuffix("]").rstrip(".")
+        return is_loopback(name) or name in self._more

@@ -35,12 +35,14 @@ class Logs:
         """Yield the log of a run, and with ``follow`` what comes until it ends.
 
         Raises:
+            servo.errors.InvalidArgumentError: The log of the run has no such cursor.
             servo.errors.NotFoundError: There is no such run, or no such task in it.
             servo.errors.UnavailableError: The control plane stops before the run has ended.
         """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
         run = await stored_run(workspace, request.run_id)
         wanted = await self._log_tasks(workspace, run, request.task)
+        await _check_cursor(workspace, run.run_id, request.after_cursor)
         signal = workspace.signals.subscribe(run.run_id)
         after, ended = request.after_cursor, False
         seen: dict[tuple[str, int, LogStream], int] = {}
@@ -84,6 +86,19 @@ class Logs:
                 code="TASK_NOT_FOUND",
             )
         return found
+
+
+async def _check_cursor(workspace: Workspace, run_id: str, after: int) -> None:
+    """Refuse a cursor that the log of a run does not have: whoever waits there misses lines."""
+    if after == 0:
+        return
+    if after < 0 or not await workspace.store.logs(run_id, after - 1, 1):
+        raise errors.InvalidArgumentError(
+            f"the log of run {run_id} has no cursor {after}; read from 0, or after a cursor of "
+            "this log",
+            code="UNKNOWN_CURSOR",
+            context={"after_cursor": str(after)},
+        )
 
 
 def _unseen(batch: LogBatch, seen: dict[tuple[str, int, LogStream], int]) -> tuple[LogLine, ...]:

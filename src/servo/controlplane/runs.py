@@ -7,8 +7,8 @@ import hashlib
 from msgspec.structs import replace
 
 from servo import _wire, errors
-from servo.controlplane import asked, planner, reruns, standing, why
-from servo.controlplane.caller import Caller, page_number
+from servo.controlplane import asked, paging, planner, reruns, standing, why
+from servo.controlplane.caller import Caller
 from servo.controlplane.catalog import Catalog
 from servo.controlplane.mapping import Scope
 from servo.controlplane.materialized import Hold
@@ -33,10 +33,6 @@ from servo.types.requests import (
     UpdateRunResponse,
 )
 from servo.types.runs import RunState, TaskState
-
-_MAX_PAGE = 1000
-_NEWEST = "~"
-"""Sorts after every ULID."""
 
 
 class Runs:
@@ -135,30 +131,35 @@ class Runs:
         """Return a run with a page of its tasks.
 
         Raises:
+            servo.errors.InvalidArgumentError: The token of the page is not one.
             servo.errors.NotFoundError: There is no such run.
         """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
         if request.page_size < 0:
             stored = await stored_run(workspace, request.run_id)
             return GetRunResponse(run=_with_standing(workspace, stored))
-        size = min(request.page_size or _MAX_PAGE, _MAX_PAGE)
-        first = page_number(request.page_token)
+        size = paging.TASKS.size(request.page_size)
+        first = paging.TASKS.number(request.page_token)
         run, tasks = await workspace.store.run_with_tasks(
             workspace.number, request.run_id, first, size + 1
         )
         if run is None:
             raise run_not_found(request.run_id)
-        more = str(first + size) if len(tasks) > size else ""
+        more = paging.TASKS.token(first + size) if len(tasks) > size else ""
         run = _with_standing(workspace, replace(run, tasks=tuple(tasks[:size])))
         return GetRunResponse(run=run, next_page_token=more)
 
     async def list_runs(self, caller: Caller, request: ListRunsRequest) -> ListRunsResponse:
-        """Return a page of runs, newest first."""
+        """Return a page of runs, newest first.
+
+        Raises:
+            servo.errors.InvalidArgumentError: The size or the token of the page is not one.
+        """
         workspace = await self.plane.workspace(caller.tenant_id, caller.workspace_id)
-        size = min(request.page_size or 50, _MAX_PAGE)
-        before = request.page_token or _NEWEST
+        size = paging.RUNS.size(request.page_size)
+        before = paging.RUNS.identifier(request.page_token)
         runs = await workspace.store.runs(workspace.number, before, size + 1, request.states)
-        more = runs[size - 1].run_id if len(runs) > size else ""
+        more = paging.RUNS.token(runs[size - 1].run_id) if len(runs) > size else ""
         shown = tuple([_with_standing(workspace, run) for run in runs[:size]])
         return ListRunsResponse(runs=shown, next_page_token=more)
 

@@ -57,6 +57,7 @@ class ControlPlaneConfig:
         rate_limit: How many calls each key may make; `None` for any number.
         max_request_bytes: The largest request that is read, at most 4 MiB; most RPCs take less.
         cors_origins: Origins whose pages browsers let call over HTTP.
+        http_hosts: Names that HTTP answers for on loopback, beside those of loopback itself.
         lease_length: How long a lease lasts without a heartbeat.
         cancel_grace: How long a cancelled attempt may take to end by itself.
         watch_limits: How slow those who watch may be.
@@ -76,6 +77,7 @@ class ControlPlaneConfig:
     rate_limit: RateLimit | None = None
     max_request_bytes: int = MAX_REQUEST_BYTES
     cors_origins: tuple[str, ...] = ()
+    http_hosts: tuple[str, ...] = ()
     lease_length: timedelta = timedelta(seconds=30)
     cancel_grace: timedelta = timedelta(seconds=10)
     watch_limits: WatchLimits = WatchLimits()
@@ -95,6 +97,15 @@ class ControlPlaneConfig:
     def http_address(self) -> str:
         """Where HTTP listens."""
         return self.http_listen or f"{self.listen.rpartition(':')[0]}:0"
+
+    @property
+    def is_own_name(self) -> listener.OwnNames:
+        """Tells for which hosts HTTP answers.
+
+        Raises:
+            servo.errors.ConfigurationError: Its address is malformed.
+        """
+        return listener.OwnNames(self.http_address, self.http_hosts)
 
     @property
     def is_exposed(self) -> bool:

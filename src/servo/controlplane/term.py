@@ -65,6 +65,7 @@ class Term:
             lambda: not self.plane.is_stopping,
             max_request_bytes=config.max_request_bytes,
             cors_origins=config.cors_origins,
+            is_own_name=config.is_own_name,
         )
 
     async def begin(self) -> None:
