@@ -10,8 +10,10 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from servo.client import AsyncClient
+from servo.io.storage import DataRoot
 from servo.manifest import AssetManifest
 from servo.types import (
     AssetDefinition,
@@ -130,7 +132,9 @@ class Worker:
                 materialization_id=MaterializationId.generate(),
                 asset_key=message.asset.key,
                 partition_key=message.partition_key,
-                path=f"{message.asset.key.namespace}/{message.asset.key.name}/data.parquet",
+                path=DataRoot(Path()).relative(
+                    message.asset.key, message.partition_key, message.asset.partitioning
+                ),
                 row_count=1,
             )
             yield AttemptFinished(lease=lease, outcome=AttemptSucceeded(materialization=made))

@@ -19,6 +19,7 @@ from pathlib import Path
 from model.clocks import PlayedClock
 from model.engine import Engine, MoodyStore
 from model.players import PlayedWorker
+from plane_kit import path_of
 from servo import errors
 from servo.controlplane.caller import Caller
 from servo.controlplane.store import postgres_connection
@@ -212,7 +213,7 @@ class Past:
             materialization_id=name,
             asset_key=dispatch.asset.key,
             partition_key=dispatch.partition_key,
-            path=f"{name}.parquet",
+            path=path_of(dispatch),
         )
         self.engine.receive(
             self._worker,

@@ -15,6 +15,7 @@ import grpc.aio
 
 from servo import _wire
 from servo.controlplane.serve import ControlPlane, ControlPlaneConfig
+from servo.io.storage import DataRoot
 from servo.types import (
     AssetDefinition,
     AssetDependency,
@@ -246,10 +247,16 @@ def succeed(dispatch: TaskDispatch) -> AttemptSucceeded:
         materialization_id=MaterializationId.generate(),
         asset_key=dispatch.asset.key,
         partition_key=dispatch.partition_key,
-        path=f"{dispatch.asset.key.namespace}/{dispatch.asset.key.name}/data.parquet",
+        path=path_of(dispatch),
         row_count=1,
     )
     return AttemptSucceeded(materialization=made)
+
+
+def path_of(dispatch: TaskDispatch) -> str:
+    """Return where the data of an attempt lies."""
+    asset = dispatch.asset
+    return DataRoot(Path()).relative(asset.key, dispatch.partition_key, asset.partitioning)
 
 
 @asynccontextmanager

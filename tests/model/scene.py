@@ -198,4 +198,5 @@ def _made() -> Materialization:
         materialization_id=str(MaterializationId.generate()),
         asset_key=AssetKey("raw", "events"),
         partition_key=PartitionKey(),
+        has_data=False,
     )

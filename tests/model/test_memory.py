@@ -52,6 +52,7 @@ def work(engine: Engine, worker: PlayedWorker) -> None:
             materialization_id=str(MaterializationId.generate()),
             asset_key=AssetKey("raw", "a0"),
             partition_key=PartitionKey(),
+            has_data=False,
         )
         succeeded = AttemptSucceeded(materialization=made)
         engine.receive(

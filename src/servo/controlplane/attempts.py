@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from servo import errors
-from servo.controlplane import budgets
+from servo.controlplane import budgets, reported
 from servo.controlplane import machine as machines
 from servo.controlplane.active import ActiveRun
 from servo.controlplane.clock import Clock
@@ -30,7 +30,7 @@ from servo.types.ids import MaterializationId
 from servo.types.logs import LogBatch
 from servo.types.reasons import FailureReason
 from servo.types.records import Failure, Materialization, Task
-from servo.types.runs import RunState, TaskState
+from servo.types.runs import FailureCategory, RunState, TaskState
 from servo.types.sessions import (
     AttemptCancelled,
     AttemptFinished,
@@ -102,6 +102,7 @@ class Attempts:
         self._tasks = tasks
         self._record = record
         self._recorded: OrderedDict[str, int] = OrderedDict()
+        self._made: OrderedDict[str, None] = OrderedDict()
         self._handlers: dict[type, Callable[[WorkerSession, Any], None]] = {
             AttemptFinished: self._finish,
             AttemptStarted: self._start,
@@ -163,6 +164,7 @@ class Attempts:
     def clear(self) -> None:
         """Forget what was heard: it may not have become durable."""
         self._recorded.clear()
+        self._made.clear()
 
     def _expiry(self) -> float:
         return self._clock.monotonic() + self.lease_length.total_seconds()
@@ -261,7 +263,7 @@ class Attempts:
 
     def _cancel_again(self, session: WorkerSession, lease: Lease) -> None:
         # It may have been away, or another control plane at work, when the first one was sent.
-        found, held = self._find(lease), self._leases.get(lease.task_id)
+        found, held = self._find(session, lease), self._leases.get(lease.task_id)
         if found is not None and held is not None and held.ends_by is not None:
             reason = found[0].machine.run.reason or held.overdrawn
             session.send(CancelTask(lease=lease, reason=reason, grace_period=self.cancel_grace))
@@ -297,15 +299,21 @@ class Attempts:
         for lease in message.leases:
             self._renew(session, lease)
 
-    def _find(self, lease: Lease) -> tuple[ActiveRun, int] | None:
-        """Return the task of a lease, if the lease is the one that is out."""
+    def _find(self, session: WorkerSession, lease: Lease) -> tuple[ActiveRun, int] | None:
+        """Return the task of a lease, if it is the one that is out, and this worker has it.
+
+        A worker has one session at a time, and keeps its leases from one to the next.
+        """
         held = self._leases.get(lease.task_id)
-        if held is None or held.token != lease.token:
+        if held is None or held.token != lease.token or held.worker_id != session.worker_id:
             return None
-        return self._tasks.get(lease.task_id)
+        found = self._tasks.get(lease.task_id)
+        if found is None or found[0].machine.tasks[found[1]].attempt != lease.attempt:
+            return None
+        return found
 
     def _held(self, session: WorkerSession, lease: Lease) -> tuple[ActiveRun, int] | None:
-        found = self._find(lease)
+        found = self._find(session, lease)
         if found is None:
             session.send(LeaseRevoked(lease=lease, reason="the lease is not held any more"))
         return found
@@ -314,14 +322,13 @@ class Attempts:
         held = self._leases.get(lease.task_id)
         if self._held(session, lease) is not None and held is not None:
             held.expires = self._expiry()
-            held.worker_id = session.worker_id
             session.held.add(lease.task_id)
 
     # -- what is heard of attempts --------------------------------------------------------
 
     def _finish(self, session: WorkerSession, message: AttemptFinished) -> None:
         lease = message.lease
-        found = self._find(lease)
+        found = self._find(session, lease)
         if found is None:
             receipt = self._late_receipt(lease)
             # What it confirms may be in a batch that is still being written.
@@ -336,7 +343,14 @@ class Attempts:
         held = self._take_back(task)
         policy = active.policy(task)
         changes: list[Change] = []
+        refused = ""
+        if isinstance(message.outcome, AttemptSucceeded):
+            refused = self._wrong_result(active, task, message.outcome.materialization)
         match message.outcome:
+            case AttemptSucceeded() if refused:
+                changes = run_machine.started(index, now)
+                failure = _invalid_report(session, task, refused)
+                changes += run_machine.failed(index, failure, policy, now)
             case AttemptSucceeded(materialization=made):
                 changes = run_machine.started(index, now)
                 made = self._complete(active, task, made, now)
@@ -362,8 +376,37 @@ class Attempts:
         self._recorded[lease.task_id] = lease.token
         if len(self._recorded) > _MOST_RECORDED:
             self._recorded.popitem(last=False)
-        receipt = ResultReceipt(lease=lease, accepted=True)
+        receipt = ResultReceipt(lease=lease, accepted=not refused, error=_refusal(refused))
         self._ledger.journal.batch.after.append(lambda: session.send(receipt))
+        self._ledger.journal.kick()
+
+    def _wrong_result(self, active: ActiveRun, task: Task, made: Materialization) -> str:
+        """Return what is wrong with what an attempt says that it made, if anything is."""
+        asset = active.catalog.assets[task.asset_key]
+        wrong = reported.wrong_materialization(made, asset, task.partition_key)
+        if not wrong and made.materialization_id:
+            if made.materialization_id in self._made:
+                return "an id that was reported before"
+            self._made[made.materialization_id] = None
+            if len(self._made) > _MOST_RECORDED:
+                self._made.popitem(last=False)
+        return wrong
+
+    def _refuse(self, session: WorkerSession, lease: Lease, wrong: str) -> None:
+        """End an attempt whose worker reports what cannot be."""
+        found = self._find(session, lease)
+        if found is None:
+            return
+        active, index = found
+        task = active.machine.tasks[index]
+        self._take_back(task)
+        now = self._clock.now()
+        changes = active.machine.started(index, now)
+        failure = _invalid_report(session, task, wrong)
+        changes += active.machine.failed(index, failure, active.policy(task), now)
+        self._record(active, changes, now)
+        revoked = LeaseRevoked(lease=lease, reason=failure.message)
+        self._ledger.journal.batch.after.append(partial(session.send, revoked))
         self._ledger.journal.kick()
 
     def _stopped(
@@ -430,10 +473,18 @@ class Attempts:
     def _log(self, session: WorkerSession, message: LogBatch) -> None:
         session.log_batches += 1
         received = session.log_batches
-        known = self._tasks.get(message.task_id)
+        held = self._leases.get(message.task_id)
+        token = held.token if held is not None else 0
+        lease = Lease(task_id=message.task_id, attempt=message.attempt, token=token)
+        # A result comes after all of its attempt's lines. So those of an attempt that has ended are
+        # here already, and are confirmed again; those of an attempt that is lost count no more.
+        found = self._find(session, lease)
+        if found is not None and (wrong := reported.wrong_lines(message)):
+            self._refuse(session, lease, wrong)
+            found = None
         batch = self._ledger.journal.batch
-        if known is not None:
-            run_id = known[0].run_id
+        if found is not None:
+            run_id = found[0].run_id
             batch.logs.append((run_id, message))
             batch.after.append(partial(self._ledger.signals.announce, (run_id,)))
         batch.after.append(lambda: session.send(LogReceipt(batches=received)))
@@ -442,6 +493,9 @@ class Attempts:
     def _progress(self, session: WorkerSession, message: AttemptProgressed) -> None:
         found = self._held(session, message.lease)
         if found is None:
+            return
+        if wrong := reported.wrong_progress(message.progress):
+            self._refuse(session, message.lease, wrong)
             return
         active, index = found
         task = replace(active.machine.tasks[index], progress=message.progress)
@@ -455,14 +509,40 @@ class Attempts:
         found = self._held(session, message.lease)
         if found is None:
             return
-        reported = message.reported_at or self._clock.now()
+        if wrong := reported.wrong_metric(message.name, message.value):
+            self._refuse(session, message.lease, wrong)
+            return
+        moment = message.reported_at or self._clock.now()
         metric = Metric(
             run_id=found[0].run_id,
             task_id=message.lease.task_id,
             attempt=message.lease.attempt,
             name=message.name,
             value=message.value,
-            reported_at=int(reported.timestamp() * 1_000_000),
+            reported_at=int(moment.timestamp() * 1_000_000),
         )
         self._ledger.journal.batch.metrics.append(metric)
         self._ledger.journal.kick()
+
+
+def _invalid_report(session: WorkerSession, task: Task, wrong: str) -> Failure:
+    _LOG.warning(
+        "worker %s reported %s for attempt %d of task %s; the attempt is ended",
+        session.worker_id,
+        wrong,
+        task.attempt,
+        task.task_id,
+    )
+    return Failure(
+        category=FailureCategory.INFRASTRUCTURE,
+        message=f"worker {session.worker_id} reported {wrong}",
+        reason=FailureReason.INVALID_REPORT,
+    )
+
+
+def _refusal(wrong: str) -> errors.ServoError | None:
+    if not wrong:
+        return None
+    return errors.InvalidArgumentError(
+        f"the result has {wrong}; the attempt has failed", code="INVALID_REPORT"
+    )

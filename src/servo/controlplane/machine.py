@@ -218,7 +218,10 @@ class RunMachine:
         changes: list[Change] = []
         task = self.tasks[index]
         if self.run.state is RunState.CANCELLING:
-            return self.cancelled(index, f"{self.run.reason} (its worker was lost)", now)
+            how = "its worker was lost"
+            if reason:
+                how = "its worker gave it back before it started"
+            return self.cancelled(index, f"{self.run.reason} ({how})", now)
         if task.state is TaskState.RUNNING:
             failure = Failure(
                 category=FailureCategory.INFRASTRUCTURE,

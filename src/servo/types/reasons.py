@@ -25,6 +25,7 @@ class FailureReason(StrEnum):
         CONFIGURATION: Something is set up wrongly: code, inputs, settings.
         HANDED_BACK: Its worker had not begun it: it was told to stop, or busy for long.
         NOT_STARTED: Nobody began it.
+        INVALID_REPORT: Its worker reported something that cannot be.
     """
 
     EXCEPTION = "exception"
@@ -41,3 +42,4 @@ class FailureReason(StrEnum):
     CONFIGURATION = "configuration"
     HANDED_BACK = "handed_back"
     NOT_STARTED = "not_started"
+    INVALID_REPORT = "invalid_report"

@@ -138,6 +138,21 @@ def test_a_lost_attempt_that_had_not_started_costs_no_retry() -> None:
     assert machine.tasks[0].attempt == 0
 
 
+def test_an_attempt_of_a_run_that_is_being_cancelled_says_what_its_worker_did() -> None:
+    for reason, how in (
+        ("every slot was busy", "its worker gave it back before it started"),
+        ("", "its worker was lost"),
+    ):
+        machine = make(())
+        machine.start(NOW)
+        machine.dispatched(0, "w", NOW)
+        machine.cancel("enough", NOW)
+        machine.lost(0, POLICY, NOW, reason=reason)
+        assert machine.tasks[0].state is TaskState.CANCELLED
+        assert machine.tasks[0].reason == f"enough ({how})"
+        assert machine.run.state is RunState.CANCELLED
+
+
 def test_a_lost_running_attempt_is_retried_without_delay() -> None:
     machine = make(())
     machine.start(NOW)

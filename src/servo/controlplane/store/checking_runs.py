@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from servo.controlplane.folding import RunFold
+from servo.controlplane.reported import wrong_record
 from servo.controlplane.store.findings import Findings
 from servo.controlplane.store.maintenance import PAGE, Maintained, Workspace, decoded
 from servo.controlplane.transitions import InvalidTransitionError
@@ -215,6 +216,8 @@ def _check_materializations(
             materialization_id=made.materialization_id,
         )
         name = f"{made.run_id} task {task.index}"
+        if wrong := wrong_record(made):
+            found.add("materialization", name, f"its record has {wrong}")
         if row is None:
             found.add("materialization", name, f"{made.materialization_id} is missing")
             continue

@@ -290,7 +290,7 @@ class Failure(_message.Message):
     """Whether to retry; absent: as the category says."""
     reason: _builtins.str
     """How it ended: `exception`, `exit`, `signal`, `oom`, `evicted`, `timeout`, `lease_lost`, `check`,
-    `user_cancel`, `run_timeout`, `budget`, `configuration`, `handed_back`, `not_started`.
+    `user_cancel`, `run_timeout`, `budget`, `configuration`, `handed_back`, `not_started`, `invalid_report`.
     """
     error_type: _builtins.str
     """The class of the exception, when there was one."""
