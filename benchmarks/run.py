@@ -25,6 +25,7 @@ import idle
 import imports
 import latency
 import manifest
+import mutants
 import peers
 import rows
 import serve
@@ -39,10 +40,10 @@ BENCHMARKS: Final = {
     module.NAME: module
     for module in (
         imports, manifest, tasks, calls, serve, latency, idle, event_log, soak, history, rows,
-        chaos,
+        mutants, chaos,
     )
 }  # fmt: skip
-BY_NAME_ONLY: Final = frozenset({history.NAME, rows.NAME, chaos.NAME})
+BY_NAME_ONLY: Final = frozenset({history.NAME, rows.NAME, mutants.NAME, chaos.NAME})
 """What takes so long that it is left out unless it is asked for."""
 RESULTS: Final = HERE / "results"
 
