@@ -17,13 +17,12 @@ import click
 
 from servo import errors
 from servo._version import __version__
-from servo.cli import _output
+from servo.cli import _output, _process
 from servo.cli._session import Session
 
 EXIT_USAGE: Final = 2
 EXIT_INTERNAL: Final = 70
 EXIT_INTERRUPTED: Final = 130
-EXIT_BROKEN_PIPE: Final = 141
 
 
 class _Entry(NamedTuple):
@@ -60,7 +59,7 @@ COMMANDS: Final = {
 }
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(_process.PipedGroup):
     """A group whose commands are imported when they are needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -78,17 +77,6 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader has gone (`servo logs ... | head`). Python would complain once more
-            # while it flushes at exit, so what is left goes nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return EXIT_BROKEN_PIPE
-        return result
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -138,7 +126,12 @@ def cli(ctx: click.Context, project: Path | None, profile: str | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    sys.exit(invoke(sys.argv[1:] if arguments is None else list(arguments)))
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    _process.open_standard_streams()
+    if "--json" in given:
+        _process.keep_stdout()
+    _process.watch_streams()
+    _process.leave(invoke(given))
 
 
 def invoke(arguments: list[str], command: click.Command = cli, name: str = "servo") -> int:
@@ -171,9 +164,13 @@ def invoke(arguments: list[str], command: click.Command = cli, name: str = "serv
         if as_json:
             _output.print_error_json(errors.InvalidArgumentError(exc.format_message()))
         return exc.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        _output.note("Interrupted.")
+    except (click.Abort, KeyboardInterrupt) as exc:
+        # click makes its own error of it; the notes say what was under way.
+        notes = getattr(exc.__cause__ or exc, "__notes__", ())
+        _output.note("\n".join(["Interrupted.", *notes]))
         return EXIT_INTERRUPTED
+    except _process.StdoutError as exc:
+        return _unwritable(exc)
     except errors.ServoError as exc:
         _output.print_error(exc)
         if as_json:
@@ -186,6 +183,16 @@ def invoke(arguments: list[str], command: click.Command = cli, name: str = "serv
             _output.print_error_json(errors.ServoError(f"{type(exc).__name__}: {exc}"))
         return EXIT_INTERNAL
     return result if isinstance(result, int) else 0
+
+
+def _unwritable(problem: _process.StdoutError) -> int:
+    _process.silence(sys.stdout)
+    error = errors.FilesystemError(
+        f"standard output cannot be written: {problem.strerror or problem}",
+        hint="What was started goes on; `servo status` shows it.",
+    )
+    _output.print_error(error)
+    return error.exit_code
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def source_files(project: Project) -> list[SourceFile]:
     for start in project.asset_paths:
         paths = iter([start]) if start.is_file() else _walk(start)
         for path in paths:
-            module = _module_name(project, path)
+            module = ".".join(module_parts(project, path))
             if module:
                 found.setdefault(path, SourceFile(module, path))
     return sorted(found.values())
@@ -86,11 +86,10 @@ def _is_asset_file(name: str) -> bool:
     )
 
 
-def _module_name(project: Project, path: Path) -> str:
+def module_parts(project: Project, path: Path) -> tuple[str, ...]:
+    """Return the names of a module's packages and its own; one with a dot cannot be imported."""
     for root in project.import_roots:
         if path.is_relative_to(root):
             parts = path.relative_to(root).with_suffix("").parts
-            if parts[-1] == "__init__":
-                parts = parts[:-1]
-            return ".".join(parts)
-    return path.stem
+            return parts[:-1] if parts[-1] == "__init__" else parts
+    return (path.stem,)

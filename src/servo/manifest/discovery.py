@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import textwrap
 import threading
 import traceback
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,8 @@ from servo._registry import get_registry
 from servo.asset import Asset
 from servo.manifest._garbage import paused_gc
 from servo.manifest._import_path import import_first
-from servo.manifest._source_files import SourceFile, source_files
+from servo.manifest._importing import ExitCalled, contained
+from servo.manifest._source_files import SourceFile, module_parts, source_files
 from servo.manifest.project import Project
 from servo.manifest.project_code import ProjectCode
 from servo.manifest.project_imports import importing
@@ -39,16 +41,18 @@ class ImportFailure:
         file: Where the error is, relative to the project.
         line: Its line, starting with 1; zero when unknown.
         error: The error's type and message, in one line.
+        source: The line that is no Python with a mark below the place; empty for other errors.
     """
 
     file: str
     line: int
     error: str
+    source: str = ""
 
     def __str__(self) -> str:
-        return (
-            f"{self.file}:{self.line}: {self.error}" if self.line else f"{self.file}: {self.error}"
-        )
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        source = f"\n{textwrap.indent(self.source, '    ')}" if self.source else ""
+        return f"{where}: {self.error}{source}"
 
 
 class AssetDiscovery:
@@ -88,7 +92,7 @@ class AssetDiscovery:
             _lock,
             _import_path(self.project),
             importing(code),
-            contextlib.redirect_stdout(sys.stderr),
+            contained(),
             paused_gc(),
         ):
             _forget_modules(files)
@@ -178,14 +182,29 @@ def _import_all(
     failures: set[ImportFailure] = set()
     for file in files:
         try:
+            _check_name(project, file)
             module = importlib.import_module(file.module)
             _check_origin(module, file)
+        except KeyboardInterrupt as error:
+            error.add_note(f"It was importing {project.relative(file.path)}.")
+            raise
         # User code may raise anything, sys.exit() included; all of it is reported, none ends us.
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             failures.add(_failure(project, file, error))
         else:
             modules.append(module)
     return modules, sorted(failures)
+
+
+def _check_name(project: Project, file: SourceFile) -> None:
+    if file.path.is_symlink() and not file.path.exists():
+        raise ImportError(f"the link leads to {str(file.path.readlink())!r}, where nothing is")
+    dotted = [part for part in module_parts(project, file.path) if "." in part]
+    if dotted:
+        raise ImportError(
+            f"the name {dotted[0]!r} has a dot, which separates packages in Python; rename it, "
+            f"such as to {dotted[0].replace('.', '_')!r}"
+        )
 
 
 def _check_origin(module: ModuleType, file: SourceFile) -> None:
@@ -210,13 +229,23 @@ def _failure(project: Project, file: SourceFile, error: BaseException) -> Import
         path, line = error.filename, error.lineno or 0
     elif (place := _deepest_place(error.__traceback__, project.root)) is not None:
         path, line = place
-    if isinstance(error, SystemExit):
+    if isinstance(error, ExitCalled):
+        text = f"the module calls os._exit({error.status!r}) when it is imported"
+    elif isinstance(error, SystemExit):
         text = f"SystemExit: the module calls sys.exit({error.code!r}) when it is imported"
     else:
         text = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, ModuleNotFoundError) and error.name in _extras.EXTRAS:
         text += f" ({_extras.remedy(error.name)})"
-    return ImportFailure(project.relative(path), line, " ".join(text.split()))
+    return ImportFailure(project.relative(path), line, " ".join(text.split()), _source(error))
+
+
+def _source(error: BaseException) -> str:
+    """Return the line that is no Python, marked as Python marks it."""
+    if not isinstance(error, SyntaxError) or not error.text:
+        return ""
+    *printed, _ = traceback.format_exception_only(error)
+    return textwrap.dedent("".join(printed[1:])).rstrip()
 
 
 def _deepest_place(start: TracebackType | None, root: Path) -> tuple[str, int] | None:
@@ -233,14 +262,14 @@ _MOST_LISTED: Final = 50
 
 
 def _discovery_error(failures: list[ImportFailure], count: int) -> errors.DiscoveryError:
-    lines = [f"  {failure}" for failure in failures[:_MOST_LISTED]]
+    lines = [textwrap.indent(str(failure), "  ") for failure in failures[:_MOST_LISTED]]
     if len(failures) > _MOST_LISTED:
         lines.append(f"  … and {len(failures) - _MOST_LISTED} more")
     error = errors.DiscoveryError(
         "\n".join(
             [
                 f"{len(failures)} error{'s' if len(failures) > 1 else ''} while importing "
-                f"{count} asset modules; fix them and try again:",
+                f"{count} asset module{'' if count == 1 else 's'}; fix them and try again:",
                 *lines,
             ]
         ),

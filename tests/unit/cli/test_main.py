@@ -12,7 +12,7 @@ import pytest
 
 import servo
 from servo import errors
-from servo.cli import main
+from servo.cli import _process, main
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +140,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         problems = process.stderr.read()
         process.wait(timeout=30)
     assert problems == b""
-    assert process.returncode == main.EXIT_BROKEN_PIPE
+    assert process.returncode == _process.EXIT_BROKEN_PIPE
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from project_files import WriteFiles
 from servo import asset, errors, get_registry
 from servo.manifest import AssetDiscovery
+from servo.manifest.discovery import ImportFailure
 
 ONE = """
     from servo import asset
@@ -210,3 +212,117 @@ def test_a_project_without_asset_directories_has_no_assets(tmp_path: Path) -> No
 def test_a_root_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.ConfigurationError, match="is no directory"):
         AssetDiscovery(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "failure"),
+    [
+        (
+            "assets/raw.v2.py",
+            "",
+            "assets/raw.v2.py: ImportError: the name 'raw.v2' has a dot, which separates packages "
+            "in Python; rename it, such as to 'raw_v2'",
+        ),
+        (
+            "assets/v1.2/a.py",
+            "",
+            "assets/v1.2/a.py: ImportError: the name 'v1.2' has a dot, which separates packages "
+            "in Python; rename it, such as to 'v1_2'",
+        ),
+        (
+            "assets/a.py",
+            "import os\nos._exit(3)\n",
+            "assets/a.py:2: the module calls os._exit(3) when it is imported",
+        ),
+        ("assets/a.py", "raise GeneratorExit\n", "assets/a.py:1: GeneratorExit"),
+        (
+            "assets/a.py",
+            "x = 1\ndef f(:\n    pass\n",
+            "assets/a.py:2: SyntaxError: invalid syntax\n    def f(:\n          ^",
+        ),
+    ],
+    ids=["dot in a name", "dot in a directory", "os._exit", "GeneratorExit", "syntax"],
+)
+def test_a_module_that_cannot_be_imported_is_named_with_what_to_do(
+    write: WriteFiles, file: str, text: str, failure: str
+) -> None:
+    root = write({file: text})
+    with pytest.raises(errors.DiscoveryError) as caught:
+        AssetDiscovery(root).discover()
+    assert [str(one) for one in caught.value.failures] == [failure]
+    assert "1 error while importing 1 asset module;" in str(caught.value)
+
+
+def test_a_link_that_leads_nowhere_is_named_with_where_it_leads(write: WriteFiles) -> None:
+    root = write({"assets/a.py": ONE})
+    (root / "assets" / "b.py").symlink_to("/nowhere/b.py")
+    with pytest.raises(errors.DiscoveryError, match="importing 2 asset modules;") as caught:
+        AssetDiscovery(root).discover()
+    (failure,) = caught.value.failures
+    assert str(failure).startswith("assets/b.py: ImportError: the link leads to '/nowhere/b.py'")
+
+
+def test_a_failure_without_a_known_line_shows_no_line(write: WriteFiles) -> None:
+    (failure,) = _failures(write({"assets/raw.v2.py": ""}))
+    assert failure.line == 0
+    assert str(failure).startswith("assets/raw.v2.py: ")
+    # A SyntaxError that somebody makes has no line; none is invented for it.
+    (made,) = _failures(write({"assets/raw.v2.py": "", "assets/a.py": ONE}))
+    assert made.line == 0
+
+
+def test_what_a_syntax_error_without_a_line_says_is_not_given_one(write: WriteFiles) -> None:
+    root = write({"assets/a.py": "raise SyntaxError('made', ('assets/a.py', None, None, None))\n"})
+    (failure,) = _failures(root)
+    assert (failure.line, failure.source) == (0, "")
+    assert str(failure).startswith("assets/a.py: SyntaxError: made")
+
+
+def _failures(root: Path) -> tuple[ImportFailure, ...]:
+    with pytest.raises(errors.DiscoveryError) as caught:
+        AssetDiscovery(root).discover()
+    return tuple(caught.value.failures)
+
+
+def test_an_interrupt_goes_on_and_says_which_file_was_imported(write: WriteFiles) -> None:
+    root = write({"assets/a.py": "raise KeyboardInterrupt\n"})
+    with pytest.raises(KeyboardInterrupt) as caught:
+        AssetDiscovery(root).discover()
+    assert caught.value.__notes__ == ["It was importing assets/a.py."]
+
+
+def test_children_of_a_module_end_as_they_like_and_os_exit_is_there_again(
+    write: WriteFiles,
+) -> None:
+    before = os._exit
+    root = write(
+        {
+            "assets/a.py": """
+                import os
+                from servo import asset
+
+                child = os.fork()
+                if not child:
+                    os._exit(7)
+                STATUS = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+                @asset(tags={"status": str(STATUS)})
+                def one(ctx): return None
+            """
+        }
+    )
+    (found,) = AssetDiscovery(root).discover()
+    assert found.definition.tags == {"status": "7"}
+    assert os._exit is before
+
+
+def test_what_a_module_writes_to_the_descriptor_goes_to_standard_error(
+    write: WriteFiles, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = write({"assets/a.py": "import os\nos.write(1, b'raw')\nos.system('echo child')\n"})
+    os.write(1, b"before ")
+    AssetDiscovery(root).discover()
+    os.write(1, b"after")
+    printed = capfd.readouterr()
+    assert printed.out == "before after"
+    assert printed.err == "rawchild\n"
