@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from servo.cli import _output
+from servo.cli._run_view import warning_text, warnings_of
 from servo.types.events import (
     DeploymentActivated,
     Event,
@@ -17,6 +18,7 @@ from servo.types.events import (
     TaskStateChanged,
 )
 from servo.types.records import Run
+from servo.types.runs import TaskState
 
 
 def line(event: Event, label: Callable[[str, int], str]) -> str:
@@ -76,6 +78,8 @@ def _change(change: TaskStateChanged) -> str:
     worker = f" to worker {_output.one_line(change.worker_id)}" if change.worker_id else ""
     failure = change.failure
     reason = f"{failure.category}: {failure.message}" if failure is not None else change.reason
+    if change.state is TaskState.SUCCEEDED:
+        reason = warning_text(warnings_of(change.checks)) or reason
     return _joined(f"{_output.state(str(change.state))}{worker}{attempt}", reason)
 
 

@@ -16,7 +16,7 @@ import click
 
 from servo import _terminal
 from servo.cli import _failures, _output
-from servo.cli._run_view import RunView, TaskView
+from servo.cli._run_view import RunView, TaskView, warning_text
 from servo.types.runs import TaskState
 
 if TYPE_CHECKING:
@@ -256,12 +256,13 @@ class _Lines:
         self._last = time.monotonic()
 
     def changed(self, task: TaskView | None) -> None:
-        if task is not None and task.state in _FAILED:
-            for line in self._failures.of(task):
-                self.say(line)
-        elif task is not None:
-            line = task_line(task, also_success=self._each)
-            if line:
+        if task is not None:
+            if task.state in _FAILED:
+                lines = self._failures.of(task)
+            else:
+                lines = iter([task_line(task, also_success=self._each)])
+            for line in filter(None, lines):
+                task.is_told = True
                 self.say(line)
         if time.monotonic() - self._last > _LINE_INTERVAL:
             self._last = time.monotonic()
@@ -308,9 +309,9 @@ class _Live:
             lines = self._failures.of(task)
         else:
             lines = iter([task_line(task, also_success=False)])
-        for line in lines:
-            if line:
-                self.say(line)
+        for line in filter(None, lines):
+            task.is_told = True
+            self.say(line)
 
     def say(self, text: str) -> None:
         from rich.text import Text
@@ -413,8 +414,7 @@ def task_line(task: TaskView, *, also_success: bool) -> str:
     why = f"{failure.category}: {failure.message}" if failure is not None else task.reason
     match task.state:
         case TaskState.SUCCEEDED if task.warnings:
-            checks = "; ".join(f"{check.check_name}: {check.message}" for check in task.warnings)
-            return f"{click.style('!', fg='yellow')} {task.label}  warning, {checks}"
+            return f"{click.style('!', fg='yellow')} {task.label}  {warning_text(task.warnings)}"
         case TaskState.SUCCEEDED if also_success:
             rows = "" if task.rows is None else f"  {_output.count(task.rows, 'row')}"
             return f"{click.style('✓', fg='green')} {task.label}{rows}"

@@ -25,7 +25,11 @@ def print_assets(view: RunView, data_root: Path | None = None) -> None:
         view: The run.
         data_root: Where the tables lie, if that is on this machine.
     """
-    columns = ["asset", ">ok", ">failed", ">skipped", ">rows", ">size"]
+    columns = ["asset", ">ok", ">failed", ">skipped"]
+    any_cancelled = bool(view.states[TaskState.CANCELLED])
+    if any_cancelled:
+        columns.append(">cancelled")
+    columns += [">rows", ">size"]
     if data_root is not None:
         columns.append("where")
     rows = []
@@ -35,7 +39,11 @@ def print_assets(view: RunView, data_root: Path | None = None) -> None:
             str(asset.key),
             f"{states[TaskState.SUCCEEDED]}/{asset.total}",
             str(states[TaskState.FAILED] or ""),
-            str(states[TaskState.SKIPPED] + states[TaskState.CANCELLED] or ""),
+            str(states[TaskState.SKIPPED] or ""),
+        ]
+        if any_cancelled:
+            row.append(str(states[TaskState.CANCELLED] or ""))
+        row += [
             f"{asset.rows:,}" if states[TaskState.SUCCEEDED] else "",
             _output.size(asset.byte_size) if asset.byte_size else "",
         ]
@@ -62,7 +70,7 @@ def print_end(view: RunView, data_root: Path | None = None) -> None:
         data_root: Where the tables lie, if that is on this machine.
     """
     print_assets(view, data_root)
-    warnings = list(view.all_warnings)
+    warnings = [(task, check) for task, check in view.all_warnings if not task.is_told]
     for task, check in warnings[:_SHOWN_WARNINGS]:
         _output.echo(
             f"{click.style('!', fg='yellow')} {task.label}  {check.check_name}: {check.message}"
@@ -74,7 +82,8 @@ def print_end(view: RunView, data_root: Path | None = None) -> None:
     for task in failed:
         kind = task.failure and _failures.kind_of(task.asset, task.failure)
         kinds.setdefault(kind, []).append(task)
-    for first, *alike in islice(kinds.values(), _SHOWN_FAILURES):
+    alone = len(failed) == 1 and failed[0].is_told  # it stands a few lines above
+    for first, *alike in islice(() if alone else kinds.values(), _SHOWN_FAILURES):
         _output.echo(_follow.task_line(first, also_success=False))
         if alike:
             _output.echo(f"  and the same in {_output.count(len(alike), 'more task')}")

@@ -40,6 +40,7 @@ class TaskView:
         byte_size: Size of what it produced, bytes.
         path: Where that lies, relative to the data root.
         warnings: Checks that did not pass and did not fail the task either.
+        is_told: Whether its warnings or its failure were printed while the run was followed.
         task_id: Its id.
         index: Its position in the plan.
         started_at: When its last attempt started.
@@ -57,6 +58,7 @@ class TaskView:
     byte_size: int = 0
     path: str = ""
     warnings: tuple[CheckResult, ...] = ()
+    is_told: bool = False
     task_id: str = ""
     index: int = 0
     started_at: datetime | None = None
@@ -181,6 +183,7 @@ class RunView:
             states[task.state] -= 1
             states[change.state] += 1
         task.state = change.state
+        task.is_told = False
         task.attempt = change.attempt or task.attempt
         task.reason = change.reason
         task.failure = change.failure
@@ -237,6 +240,12 @@ class RunView:
         if self.created_at is None:
             return 0.0
         return max(((self.finished_at or now) - self.created_at).total_seconds(), 0.0)
+
+
+def warning_text(warnings: Iterable[CheckResult]) -> str:
+    """Return what is said of checks of severity ``warning`` that did not pass; empty for none."""
+    checks = "; ".join(f"{check.check_name}: {check.message}" for check in warnings)
+    return f"warning, {checks}" if checks else ""
 
 
 def warnings_of(checks: Iterable[CheckResult]) -> tuple[CheckResult, ...]:

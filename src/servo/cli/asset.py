@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -23,7 +24,7 @@ from servo.types.partitions import (
 from servo.types.requests import AssetSummary, GetAssetResponse, ListAssetsResponse
 
 if TYPE_CHECKING:
-    from servo.types.assets import AssetDefinition
+    from servo.types.checks import BaseCheck, CheckResult
     from servo.types.dependencies import AssetDependency
     from servo.types.ids import AssetId
     from servo.types.records import Materialization
@@ -79,7 +80,7 @@ def show(session: Session, key: str, as_json: bool) -> None:
     if as_json:
         _output.print_json(found)
     else:
-        for name, lines in _facts(found):
+        for name, lines in _facts(found, _check_results(session, found)):
             for index, line in enumerate(lines):
                 heading = name if index == 0 else ""
                 _output.echo(f"{click.style(f'{heading:<13}', bold=True)} {_output.plain(line)}")
@@ -259,7 +260,30 @@ def _find(session: Session, key: AssetKey) -> GetAssetResponse:
     return GetAssetResponse(asset=found[key], downstream=tuple(downstream))
 
 
-def _facts(found: GetAssetResponse) -> Iterator[tuple[str, Sequence[str]]]:
+_MOST_TASKS: Final = 10_000
+"""A run with more tasks is not read for the results of one task's checks."""
+
+
+def _check_results(session: Session, found: GetAssetResponse) -> Mapping[str, CheckResult]:
+    """Return how the checks of what was made last ended, by name, as far as that is kept."""
+    made = found.asset.latest_materialization
+    if made is None or not found.asset.definition.checks or not session.has_store:
+        return {}
+    with session.connect() as connection:
+        runs = connection.client.runs
+        try:
+            if runs.get(made.run_id, tasks=False).counts.total > _MOST_TASKS:
+                return {}
+            tasks = runs.get(made.run_id).tasks
+        except errors.NotFoundError:
+            return {}  # the run has been pruned; what it made is still there
+    results = (task.checks for task in tasks if task.task_id == made.task_id)
+    return {result.check_name: result for result in chain.from_iterable(results)}
+
+
+def _facts(
+    found: GetAssetResponse, results: Mapping[str, CheckResult]
+) -> Iterator[tuple[str, Sequence[str]]]:
     definition = found.asset.definition
     code = definition.code
     yield "asset", [str(definition.key)]
@@ -270,7 +294,7 @@ def _facts(found: GetAssetResponse) -> Iterator[tuple[str, Sequence[str]]]:
     yield "partitions", [_strategy(definition.partitioning) or "none"]
     yield "reads", [_dependency(item) for item in definition.dependencies]
     yield "read by", [str(key) for key in found.downstream]
-    yield "checks", [_check(definition, index) for index in range(len(definition.checks))]
+    yield "checks", [_check(check, results.get(check.name)) for check in definition.checks]
     yield "code", [f"{code.file_path}:{code.line_number} {code.module}.{code.function}"]
     yield "materialised", [_materialised(found.asset)]
     last = found.asset.latest_materialization
@@ -313,6 +337,8 @@ def _dependency(dependency: AssetDependency) -> str:
     return f"{dependency.upstream_key} as {dependency.parameter_name}, {dependency.mapping}{window}"
 
 
-def _check(definition: AssetDefinition, index: int) -> str:
-    check = definition.checks[index]
-    return f"{check.name} ({check.phase}, {check.severity})"
+def _check(check: BaseCheck, result: CheckResult | None) -> str:
+    declared = f"{check.name} ({check.phase}, {check.severity})"
+    if result is None:
+        return declared
+    return f"{declared}: {'passed' if result.passed else f'did not pass, {result.message}'}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from servo.cli import _failures, _follow, _output, _report, _runs
-from servo.cli._run_view import RunView
+from servo.cli._run_view import RunView, warning_text, warnings_of
 from servo.cli._session import Session, pass_session
 from servo.types.labels import command, task_label
 from servo.types.records import Run, Task
@@ -76,8 +76,14 @@ def _watch_list(client: Client, limit: int) -> None:
 
 
 def _print_runs(runs: Sequence[Run]) -> None:
+    any_cancelled = any(run.counts.cancelled for run in runs)
+    cancelled = (">cancelled",) if any_cancelled else ()
     _output.table(
-        ("run", "state", "created", ">took", ">tasks", ">ok", ">failed", ">skipped", "~selection"),
+        (
+            *("run", "state", "created", ">took", ">tasks", ">ok", ">failed", ">skipped"),
+            *cancelled,
+            "~selection",
+        ),
         (
             (
                 run.run_id,
@@ -88,6 +94,7 @@ def _print_runs(runs: Sequence[Run]) -> None:
                 str(run.counts.succeeded),
                 str(run.counts.failed),
                 str(run.counts.skipped),
+                *((str(run.counts.cancelled),) if any_cancelled else ()),
                 " ".join(run.selection),
             )
             for run in runs
@@ -172,6 +179,11 @@ def _print_run(run: Run, data_root: Path | None) -> None:
         _report.print_assets(RunView(run), data_root)
         remarkable = [task for task in run.tasks if task.state in _REMARKABLE]
         remarkable += [task for task in run.tasks if task.waiting]
+        remarkable += [
+            task
+            for task in run.tasks
+            if task.state is TaskState.SUCCEEDED and warnings_of(task.checks)
+        ]
         if remarkable:
             _output.echo()
             _print_tasks(remarkable[:_ALL_TASKS_UP_TO])
@@ -232,6 +244,8 @@ def _why(task: Task) -> str:
         return task.waiting
     if task.failure is not None and task.state is not TaskState.SUCCEEDED:
         return f"{task.failure.category}: {task.failure.message}"
+    if task.state is TaskState.SUCCEEDED and (warnings := warnings_of(task.checks)):
+        return warning_text(warnings)
     if task.progress is not None and not task.state.is_terminal:
         return task.progress.message
     return task.reason
