@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -192,8 +193,43 @@ class Obliging(Engine):
                 for home, workspace in enumerate(self.workspaces):
                     if workspace.find_task(message.lease.task_id):
                         worker.home = home
-            super().receive(worker, message)
+            with _as_holder(self, worker, message):
+                super().receive(worker, message)
             worker.home = own
+
+
+class Trusting(Engine):
+    """Takes results from any worker of the workspace."""
+
+    def receive(self, worker: PlayedWorker, *messages: WorkerMessage) -> None:
+        for message in messages:
+            with _as_holder(self, worker, message):
+                super().receive(worker, message)
+
+
+@contextmanager
+def _as_holder(engine: Engine, worker: PlayedWorker, message: WorkerMessage) -> Iterator[None]:
+    """Let a worker pass for the one that has the lease of a result."""
+    session = worker.session
+    assert session is not None
+    own = session.worker_id
+    if isinstance(message, AttemptFinished):
+        held = engine.workspaces[worker.home].leases.get(message.lease.task_id)
+        session.worker_id = own if held is None else held.worker_id
+    try:
+        yield
+    finally:
+        session.worker_id = own
+
+
+def results_come_from_another_worker(around: Interleavings) -> None:
+    around.somebody_starts_a_run(0, everything_of("raw.*"))
+    around.everything_is_committed()
+    around.attempts_start(0, 4, True)
+    around.attempts_end(0, [None] * 4, False)
+    around.a_worker_connects(2, 0, 0, True)
+    around.messages_arrive(0, 8, 1, False)
+    around.everything_is_committed()
 
 
 class Sweeping(Engine):
@@ -356,6 +392,11 @@ BREAKAGES = (
         said="a worker has nothing of other workspaces",
         story=workers_come_to_both,
         engine=Confused,
+    ),
+    Breakage(
+        said="what is recorded was said under its lease",
+        story=results_come_from_another_worker,
+        engine=Trusting,
     ),
     Breakage(
         said="no result of another workspace is accepted",

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from model.engine import Engine
 from model.folding import Fold, numbers, recorded, without_spent
 from model.players import PlayedWorker
@@ -40,6 +42,7 @@ class Mirror:
         newest: The token that was given out last for each task.
         made_under: The token of the attempt that made each materialisation.
         said_under: How the attempts under each token failed, as their workers say.
+        said_by: The workers over whose connections a result arrived, by token.
         stopped: The runs that somebody asked to stop.
     """
 
@@ -52,6 +55,7 @@ class Mirror:
         self.newest: dict[Place, int] = {}
         self.made_under: dict[str, int] = {}
         self.said_under: dict[int, list[Failure]] = {}
+        self.said_by: dict[int, set[str]] = {}
         self.stopped: set[str] = set()
         self._assets: dict[str, dict[AssetKey, AssetDefinition]] = {}
         self._watches: dict[str, Watch] = {}
@@ -151,11 +155,20 @@ class Mirror:
                 self._check_limits(run_id, fold.tasks[run_id][payload.index])
             elif payload.materialization is not None:
                 token = self.made_under.get(payload.materialization.materialization_id)
-                promise(token == self.newest[place], "what is recorded was said under its lease")
+                is_said = token == self.newest[place] and self._is_of_its_worker(place)
+                promise(is_said, "what is recorded was said under its lease")
             elif payload.state in (TaskState.RETRY_WAIT, TaskState.FAILED):
                 self._check_failure(event, payload)
             elif payload.state is TaskState.READY and place in self._due:
                 promise(event.occurred_at >= self._due.pop(place), "a retry waits for its time")
+
+    def _is_of_its_worker(self, place: Place) -> bool:
+        """Tell whether the worker that was given an attempt has said how it ended.
+
+        What came over no connection of this workspace is the matter of another promise.
+        """
+        said_by = self.said_by.get(self.newest[place])
+        return said_by is None or self.fold.tasks[place[0]][place[1]].worker_id in said_by
 
     def _check_stop(self, event: Event, change: RunStateChanged) -> None:
         run = self.fold.runs[event.run_id]
@@ -175,11 +188,10 @@ class Mirror:
         place, failure = (event.run_id, change.index), change.failure
         assert failure is not None
         said = self.said_under.get(self.newest.get(place, 0), [])
-        promise(
-            failure in said or failure.reason in NOT_SAID,
-            "what is recorded was said under its lease",
-        )
+        is_said = replace(failure, max_attempts=0) in said and self._is_of_its_worker(place)
+        promise(is_said or failure.reason in NOT_SAID, "what is recorded was said under its lease")
         policy = self.policy(event.run_id, self.fold.tasks[event.run_id][change.index])
+        assert failure.max_attempts in (0, policy.max_retries + 1)
         helps = failure.retryable
         if helps is None:
             helps = failure.category.value in {cause.value for cause in policy.retry.retry_on}

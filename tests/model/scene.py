@@ -149,7 +149,12 @@ class Scene(RuleBasedStateMachine):
         """Let messages arrive over the connection of a worker of a workspace, if it has one."""
         connected = self.connected(home)
         if connected:
-            self.engine.receive(connected[worker % len(connected)], *messages)
+            speaker = connected[worker % len(connected)]
+            for message in messages:
+                if isinstance(message, AttemptFinished):
+                    said_by = self.mirrors[speaker.home].said_by
+                    said_by.setdefault(message.lease.token, set()).add(speaker.worker_id)
+            self.engine.receive(speaker, *messages)
         return bool(connected)
 
     # -- what is looked at from outside ------------------------------------------------------
