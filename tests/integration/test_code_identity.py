@@ -270,6 +270,24 @@ def test_a_run_that_goes_on_keeps_its_code_where_a_process_has_it(tmp_path: Path
     in_lab(tmp_path, test, slots=2)
 
 
+def test_a_process_that_waits_is_told_of_what_another_one_has_refused(tmp_path: Path) -> None:
+    async def test(lab: Lab) -> None:
+        old = deployed(lab, "says", run_id=RUN)
+        first = await said(lab, old)
+        busy = lab.plane.dispatch(deployed(lab, "waits", run_id=RUN))
+        await lab.says(busy, "waiting")
+        edit(lab)
+        (await said(lab, deployed(lab, "says")))
+        (lab.project / "go").touch()
+        await lab.plane.result(busy)
+        for _ in range(4):
+            # Whichever of the two takes it.
+            again = replace(old, lease=dispatch_of("code", "says").lease)
+            assert (await said(lab, again)).splitlines()[-1] == first.splitlines()[-1]
+
+    in_lab(tmp_path, test, slots=2)
+
+
 def test_a_worker_that_is_killed_reports_what_waits_for_a_process(tmp_path: Path) -> None:
     async def test(lab: Lab) -> None:
         old = deployed(lab, "says", run_id=RUN)

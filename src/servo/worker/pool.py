@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +28,7 @@ from servo.types.sessions import (
 )
 from servo.worker import endings
 from servo.worker.attempt import Attempt, Verdict
+from servo.worker.attempt_queue import AttemptQueue
 from servo.worker.log_buffer import LogBuffer
 from servo.worker.oom import OomCounter
 from servo.worker.runner_process import RunnerCommand, RunnerProcess
@@ -84,13 +84,13 @@ class Pool:
         self._starts = starts
         self._oom = oom or OomCounter()
         self._attempts: dict[Lease, Attempt] = {}
-        self._queue: asyncio.Queue[Attempt | None] = asyncio.Queue()
+        self._queue = AttemptQueue()
         self._runners: dict[Attempt, RunnerProcess] = {}
         self._welcome: ServerWelcome | None = None
         self._generation = 0
         self._retired = 0
         self._retiring: asyncio.TimerHandle | None = None
-        self._alive: dict[RunnerProcess, deque[Attempt]] = {}
+        self._alive: dict[RunnerProcess, int] = {}
         self._closing = False
         self._mean_seconds = _HORIZON_SECONDS * slots
         self._idle = asyncio.Event()
@@ -115,7 +115,7 @@ class Pool:
     @property
     def has_waiting(self) -> bool:
         """Whether an attempt is here that no slot has begun."""
-        return not self._queue.empty()
+        return bool(self._queue)
 
     @property
     def wanted(self) -> int:
@@ -136,15 +136,15 @@ class Pool:
             ConfigurationError: Runners die before they can take an attempt.
         """
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._serve())
-            for _ in range(1, self._slots):
-                group.create_task(self._serve_others())
+            group.create_task(self._serve(0))
+            for slot in range(1, self._slots):
+                group.create_task(self._serve_other(slot))
 
     def close(self) -> None:
         """Make `run` return once the attempts that run have ended."""
         self._closing = True
         self._crowded.set()
-        self._wake()
+        self._queue.wake_all()
 
     def evict(self, reason: str) -> None:
         """End the attempts that run, by force and each with a result; return those that wait.
@@ -184,7 +184,7 @@ class Pool:
             self._retiring = loop.call_later(left, self._retire)
             return
         self._retired = self._generation
-        self._wake()
+        self._queue.wake_all()
 
     # -- what the control plane says ------------------------------------------------------
 
@@ -199,7 +199,7 @@ class Pool:
         attempt = Attempt(dispatch, self._logs)
         self._attempts[dispatch.lease] = attempt
         self._idle.clear()
-        self._queue.put_nowait(attempt)
+        self._queue.put(attempt)
         if len(self._attempts) > 1:
             self._crowded.set()
         if self._is_stuck:
@@ -262,29 +262,27 @@ class Pool:
 
     # -- a slot ---------------------------------------------------------------------------
 
-    async def _serve_others(self) -> None:
+    async def _serve_other(self, slot: int) -> None:
         # A worker that is there for one short attempt, as that of many a `servo run`, is spared
         # the other processes: they cost more than the attempt.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._crowded.wait(), _SPARE_SECONDS)
-        await self._serve()
+        await self._serve(slot)
 
-    async def _serve(self) -> None:
-        # Attempts for this slot alone, which another process has refused.
-        own: deque[Attempt] = deque()
+    async def _serve(self, slot: int) -> None:
         while not self._closing:
             runner = await self._start()
-            self._alive[runner] = own
+            self._alive[runner] = slot
             try:
                 while self._is_current(runner) and not self._closing:
-                    attempt = own.popleft() if own else await self._queue.get()
+                    attempt = await self._queue.get(slot)
                     if attempt is None or attempt.verdict is not None:
                         continue
                     if not self._may_take(runner, attempt):
                         if attempt.started:
-                            own.appendleft(attempt)
+                            self._queue.put_for(slot, attempt)
                         else:
-                            self._queue.put_nowait(attempt)
+                            self._queue.put(attempt)
                         break
                     await self._execute(runner, attempt)
             finally:
@@ -384,7 +382,7 @@ class Pool:
             if attempt.got_fresh_process:
                 return False
             attempt.got_fresh_process = True
-            self._alive[runner].appendleft(attempt)
+            self._queue.put_for(self._alive[runner], attempt)
         else:
             run_id = attempt.dispatch.run_id
             other = next(
@@ -393,8 +391,7 @@ class Pool:
             if other is None or attempt.refusals >= self._slots:
                 return False
             attempt.refusals += 1
-            self._alive[other].append(attempt)
-            self._wake()
+            self._queue.put_for(self._alive[other], attempt)
         attempt.stop_timers()
         return True
 
@@ -458,10 +455,6 @@ class Pool:
             self._idle_since = asyncio.get_running_loop().time()
             if self._retiring is None:
                 self._retire()
-
-    def _wake(self) -> None:
-        for _ in range(self._slots):
-            self._queue.put_nowait(None)
 
 
 def _remember(runner: RunnerProcess, attempt: Attempt) -> None:
