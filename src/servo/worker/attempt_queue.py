@@ -26,10 +26,7 @@ class AttemptQueue:
     def put(self, attempt: Attempt) -> None:
         """Give an attempt to the slot that is free first."""
         self._shared.append(attempt)
-        for getter in self._getters.values():
-            if not getter.done():
-                getter.set_result(None)
-                break
+        self._wake_first()
 
     def put_for(self, slot: int, attempt: Attempt) -> None:
         """Give an attempt to one slot; it comes before those for any slot."""
@@ -55,8 +52,17 @@ class AttemptQueue:
 
     def _take(self, slot: int) -> Attempt | None:
         if own := self._own[slot]:
+            if self._shared:
+                # This slot may have been woken for an attempt that another one can take.
+                self._wake_first()
             return own.popleft()
         return self._shared.popleft() if self._shared else None
+
+    def _wake_first(self) -> None:
+        for getter in self._getters.values():
+            if not getter.done():
+                getter.set_result(None)
+                break
 
     def _wake(self, slot: int) -> None:
         getter = self._getters.get(slot)

@@ -76,3 +76,17 @@ def test_a_slot_that_stops_waiting_is_forgotten() -> None:
         return await queue.get(1) is a
 
     assert asyncio.run(body())
+
+
+def test_a_slot_woken_for_any_attempt_that_takes_its_own_wakes_another_slot() -> None:
+    async def body() -> None:
+        queue = AttemptQueue()
+        shared, own = attempts(2)
+        getting = [asyncio.create_task(queue.get(slot)) for slot in range(2)]
+        await asyncio.sleep(0)
+        queue.put(shared)
+        queue.put_for(0, own)
+        assert await asyncio.wait_for(getting[0], 5) is own
+        assert await asyncio.wait_for(getting[1], 5) is shared
+
+    asyncio.run(body())
