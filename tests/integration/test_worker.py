@@ -164,12 +164,13 @@ def leaves_a_thread(ctx):
             time.sleep(0.001)
     threading.Thread(target=work, daemon=True).start()
 
+if "SMALL_FILES" in os.environ:
+    # Stands for a full disk: it needs no rights and works everywhere.
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, -1))
+
 @asset
 def fills_the_disk(ctx):
-    if "limit" in ctx.config:
-        # Stands for a full disk: it needs no rights and works everywhere.
-        import resource
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(ctx.config["limit"]), -1))
     return [{"text": os.urandom(500).hex()} for _ in range(1000)]
 
 @asset
@@ -355,12 +356,16 @@ def test_attempts_run_at_the_same_time_in_their_slots(project: Path) -> None:
     check(project, test, slots=2)
 
 
-def test_a_disk_that_fills_up_fails_the_attempt_and_keeps_the_old_data(project: Path) -> None:
+def test_a_disk_that_fills_up_fails_the_attempt_and_keeps_the_old_data(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def test(bench: Lab) -> None:
         await bench.run("fills_the_disk")
         target = bench.project / ".servo/data/default/fills_the_disk/data.parquet"
         before = target.read_bytes()
-        lease, failure = await bench.failure("fills_the_disk", config={"limit": "20000"})
+        monkeypatch.setenv("SMALL_FILES", "1")
+        bench.worker.reload()
+        lease, failure = await bench.failure("fills_the_disk")
         assert (failure.category, failure.reason) == (
             FailureCategory.INFRASTRUCTURE, "exception",
         )  # fmt: skip

@@ -6,12 +6,15 @@ there is a failure that says what happened. Data is published only in the first 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from servo import _extras, errors
 from servo._introspect import promised_data
@@ -74,6 +77,8 @@ class Environment:
         workspace_id: Shown to functions.
         find: Finds the asset of a definition.
         project: The project's root: what of a traceback lies below it is the author's.
+        user_code: Surrounds the call of the function: what that leaves changed in the process is
+            put back before its data is published.
     """
 
     data_root: DataRoot
@@ -82,6 +87,7 @@ class Environment:
     workspace_id: str = ""
     find: Callable[[AssetDefinition], Asset[..., Any]] = find_asset
     project: Path = field(default_factory=Path.cwd)
+    user_code: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 def execute(
@@ -110,12 +116,12 @@ def execute(
     except BaseException as exc:  # SystemExit and KeyboardInterrupt end user code like any error
         if os.getpid() != process:
             # User code forked and its child came back here; only the parent may report.
-            os._exit(1)
+            _leave_child(exc)
         if on_error is not None:
             on_error(exc)
         outcome = attempt.ended(exc)
     if os.getpid() != process:
-        os._exit(0)
+        _leave_child(None)
     return AttemptFinished(
         lease=dispatch.lease,
         outcome=outcome,
@@ -123,6 +129,27 @@ def execute(
         finished_at=datetime.now(UTC),
         spent=attempt.account.spent,
     )
+
+
+def _leave_child(error: BaseException | None) -> NoReturn:
+    """End a process that user code forked, as the interpreter ends one."""
+    code = 0
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if code and not isinstance(error.code, int):
+            _print_in_child(str(error.code))
+    elif error is not None:
+        code = 1
+        _print_in_child(tracebacks.format_error(error))
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(code & 0xFF)
+
+
+def _print_in_child(text: str) -> None:
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        print(text, file=sys.stderr)
 
 
 def _is_cancellation(error: BaseException) -> bool:
@@ -194,9 +221,10 @@ class _Attempt:
             context = self._context(trace_context)
             arguments = self._arguments(asset, readers)
             self._called = asset.function
-            returned = asset.function(context, **arguments)
-            if hasattr(returned, "__await__"):
-                returned = coroutines.wait_for(returned, self._reporter.when_cancelled)
+            with self._environment.user_code():
+                returned = asset.function(context, **arguments)
+                if hasattr(returned, "__await__"):
+                    returned = coroutines.wait_for(returned, self._reporter.when_cancelled)
         self._refuse_to_go_on()
         if returned is None and (promised := promised_data(asset.function)):
             raise errors.InvalidArgumentError(

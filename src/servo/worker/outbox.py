@@ -4,15 +4,21 @@ User code leaves its messages here, and a thread sends them. It waits only where
 than the worker reads, because no line may be lost. The result is sent by the thread that made it,
 so that nothing is switched for a task that has nothing to say; so is what was spent, because the
 process may be gone a moment later, and the money is.
+
+A child that user code forks has no such thread and takes none of the locks, which may be held for
+ever there: its lines go to its standard error, and it reports neither progress nor metrics.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -67,10 +73,11 @@ class Outbox:
 
     def line(self, line: LogLine) -> None:
         """Send a line of the log, soon; wait while too many are waiting."""
+        if os.getpid() != self._process:
+            _print(line)
+            return
         with self._room:
             while len(self._lines) >= _MAX_LINES:
-                if os.getpid() != self._process:
-                    return  # nobody sends here
                 self._soon()
                 self._room.wait()
             self._lines.append(line)
@@ -78,14 +85,16 @@ class Outbox:
 
     def progress(self, progressed: AttemptProgressed) -> None:
         """Send progress, soon; only the latest counts."""
-        self._progress = progressed
-        self._soon()
+        if os.getpid() == self._process:
+            self._progress = progressed
+            self._soon()
 
     def metric(self, metric: AttemptMetric) -> None:
         """Send a measurement, soon; those beyond the limit are dropped, oldest first."""
-        with self._lock:
-            self._metrics.append(metric)
-        self._soon()
+        if os.getpid() == self._process:
+            with self._lock:
+                self._metrics.append(metric)
+            self._soon()
 
     def spent(self, spent: AttemptSpent) -> None:
         """Send what was spent, at once unless that was just done; only the latest counts.
@@ -111,8 +120,13 @@ class Outbox:
         """Send one message now."""
         self._send([message])
 
-    def finish(self, finished: AttemptFinished) -> None:
-        """Send a result, after everything that was said before it."""
+    def finish(self, finished: AttemptFinished, *, first: Sequence[WorkerMessage] = ()) -> None:
+        """Send a result, after everything that was said before it.
+
+        Args:
+            finished: The result.
+            first: What is said right before it.
+        """
         with self._sending:
             messages = self._take()
             if messages:
@@ -120,15 +134,18 @@ class Outbox:
             # Before the result is out: the next attempt may begin as soon as it is.
             self._lease = None
             try:
-                self._send([finished])
+                self._send([*first, finished])
             except errors.InvalidArgumentError as exc:
                 # Text from user code (metadata, names of columns) may be none that can be sent.
-                self._send([replace(finished, outcome=failure_of(exc), checks=())])
+                self._send([*first, replace(finished, outcome=failure_of(exc), checks=())])
+
+    @property
+    def task(self) -> tuple[str, int] | None:
+        """The task and the number of the attempt that is running."""
+        lease = self._lease
+        return None if lease is None else (lease.task_id, lease.attempt)
 
     def _soon(self) -> None:
-        if os.getpid() != self._process:
-            # A child that user code forked: what it says is not the attempt's.
-            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="servo-outbox", daemon=True)
             self._thread.start()
@@ -162,3 +179,14 @@ class Outbox:
 
     def _send(self, messages: list[WorkerMessage]) -> None:
         self._channel.sendall(pack(_wire.encode(OpenSessionRequest(messages=tuple(messages)))))
+
+
+def _print(line: LogLine) -> None:
+    """Write a line to standard error, in one piece."""
+    text = f"{line.level} {line.text}\n"
+    try:
+        print(text, end="", file=sys.stderr, flush=True)
+    except (AttributeError, OSError, ValueError):
+        # The child has closed it, or has none; its descriptor may be there all the same.
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode("utf-8", "backslashreplace"))

@@ -3,12 +3,17 @@
 Python flushes line by line, or not until a buffer is full. The first makes a million lines slow,
 the second keeps the last words of a crash to itself. Here a line is written at once unless one
 was written just before; what is held back follows a moment later.
+
+A process that is forked has no thread for what is held back, and mostly ends without flushing: it
+writes each line at once.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io
+import os
 import sys
 import threading
 import time
@@ -16,6 +21,7 @@ from typing import Final
 
 __all__ = ["BurstWriter", "install_output"]
 
+_BUFFER_BYTES: Final = 64 * 1024
 _BURST_SECONDS: Final = 0.005
 _DELAY_SECONDS: Final = 0.05
 
@@ -24,18 +30,18 @@ class BurstWriter(io.BufferedWriter):
     """A buffer whose `flush` is postponed when the last one was a moment ago."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
-        super().__init__(raw, buffer_size=64 * 1024)
+        super().__init__(raw, buffer_size=_BUFFER_BYTES)
         self._last = 0.0
         self._pending = threading.Event()
         self._thread: threading.Thread | None = None
-        self._ending = False
+        self._at_once = False
         # No thread can be started when the interpreter flushes its streams for the last time.
-        atexit.register(self._end)
+        atexit.register(self._flush_at_once)
 
     def flush(self) -> None:
         """Write what is buffered, now or very soon."""
         now = time.monotonic()
-        if now - self._last > _BURST_SECONDS or self._ending:
+        if now - self._last > _BURST_SECONDS or self._at_once:
             self._last = now
             super().flush()
         elif not self._pending.is_set():
@@ -45,8 +51,18 @@ class BurstWriter(io.BufferedWriter):
         """Write what is buffered."""
         super().flush()
 
-    def _end(self) -> None:
-        self._ending = True
+    def renew(self) -> None:
+        """Begin anew in a process that was forked, and write each line at once.
+
+        What another thread had buffered belongs to the parent, and the lock that it may have held
+        in that moment would never be released here.
+        """
+        with contextlib.suppress(ValueError):  # user code has detached it
+            super().__init__(self.raw, buffer_size=_BUFFER_BYTES)
+        self._flush_at_once()
+
+    def _flush_at_once(self) -> None:
+        self._at_once = True
 
     def _postpone(self) -> None:
         self._pending.set()
@@ -64,8 +80,26 @@ class BurstWriter(io.BufferedWriter):
                 return  # user code closed the stream, or nobody reads it any more
 
 
+_installed: list[tuple[io.TextIOWrapper, BurstWriter]] = []
+
+
+def _before_fork() -> None:
+    # What was printed before comes before what the child prints.
+    for text, buffer in _installed:
+        with contextlib.suppress(OSError, ValueError):  # user code has closed it
+            text.flush()
+            buffer.flush_now()
+
+
+def _after_fork_in_child() -> None:
+    for _, buffer in _installed:
+        buffer.renew()
+
+
 def install_output() -> list[tuple[io.TextIOWrapper, BurstWriter]]:
     """Replace ``sys.stdout`` and ``sys.stderr``; return the new ones with their buffers."""
+    if not _installed:
+        os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
     installed: list[tuple[io.TextIOWrapper, BurstWriter]] = []
     # Assigned by name: type checkers take the originals for constants.
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
@@ -76,4 +110,5 @@ def install_output() -> list[tuple[io.TextIOWrapper, BurstWriter]]:
         setattr(sys, name, text)
         setattr(sys, f"__{name}__", text)
         installed.append((text, buffer))
+    _installed[:] = installed
     return installed

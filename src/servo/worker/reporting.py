@@ -15,7 +15,7 @@ from servo.types.sessions import AttemptMetric, AttemptProgressed, AttemptSpent,
 from servo.worker.outbox import Outbox
 from servo.worker.tracebacks import printable
 
-__all__ = ["OutboxHandler", "OutboxReporter", "install_logging"]
+__all__ = ["AttemptLogger", "LoggingSetup", "OutboxHandler", "OutboxReporter"]
 
 
 class OutboxReporter:
@@ -92,6 +92,10 @@ class OutboxHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record, one line for each of its lines."""
+        task = getattr(record, "task_id", None), getattr(record, "attempt", None)
+        if None not in task and task != self._outbox.task:
+            # From a thread that an earlier attempt left behind, by its `ctx.log`.
+            return
         try:
             text = self.format(record)
         except Exception:  # a malformed record of the author's must not end the attempt
@@ -110,9 +114,78 @@ class OutboxHandler(logging.Handler):
             )
 
 
-def install_logging(outbox: Outbox) -> None:
-    """Send the records of all loggers to the outbox: INFO and above, all of ``ctx.log``."""
-    root = logging.getLogger()
-    root.addHandler(OutboxHandler(outbox))
-    root.setLevel(logging.INFO)
-    logging.getLogger(LOGGER_NAME).setLevel(logging.DEBUG)
+class AttemptLogger(logging.Logger):
+    """The logger behind ``ctx.log``: its records arrive whatever is done to `logging`.
+
+    Its own level and filters count, as do the filters and the formatter of Servo's handler.
+    Switches that are meant for other loggers do not: the level and the handlers of the root logger,
+    ``disable_existing_loggers``, `logging.disable`.
+    """
+
+    outbox_handler: OutboxHandler
+
+    def getEffectiveLevel(self) -> int:  # noqa: N802  # the name is that of `logging`
+        """Return its own level; everything counts where none was set."""
+        return self.level or logging.DEBUG
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  # the name is that of `logging`
+        """Tell whether a record of this level is sent."""
+        return level >= self.getEffectiveLevel()
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Send a record, then give it to the handlers that user code has added."""
+        passed: object = self.filter(record)
+        if isinstance(passed, logging.LogRecord):  # since Python 3.12 a filter may replace it
+            record = passed
+        if not passed:
+            return
+        self.outbox_handler.handle(record)
+        logger: logging.Logger | None = self
+        while logger is not None:
+            for handler in [*logger.handlers]:
+                if handler is not self.outbox_handler and record.levelno >= handler.level:
+                    handler.handle(record)
+            logger = logger.parent if logger.propagate else None
+
+
+class LoggingSetup:
+    """Sends the records of all loggers to the outbox: INFO and above, all of ``ctx.log``.
+
+    Args:
+        outbox: Where they go.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._handler = OutboxHandler(outbox)
+        # A logger is made once, by the class that is set at that moment.
+        usual = logging.getLoggerClass()
+        logging.setLoggerClass(AttemptLogger)
+        logger = logging.getLogger(LOGGER_NAME)
+        logging.setLoggerClass(usual)
+        assert isinstance(logger, AttemptLogger)
+        logger.outbox_handler = self._handler
+        self._logger = logger
+        self._enabled: list[logging.Logger] = []
+        logging.getLogger().setLevel(logging.INFO)
+        self.settle()
+
+    def settle(self) -> None:
+        """Put the handler back on the root logger, after modules have set up `logging`.
+
+        What they set up for themselves stays. What they switched off for all loggers that existed
+        is switched on again: in a fresh process, those of other modules are not there.
+        """
+        for logger in self._enabled:
+            logger.disabled = False
+        root = logging.getLogger()
+        if self._handler not in root.handlers:
+            root.addHandler(self._handler)
+        self._handler.setLevel(logging.NOTSET)
+        loggers = logging.Logger.manager.loggerDict
+        loggers[LOGGER_NAME] = self._logger
+        self._logger.propagate = True
+        self._enabled = [
+            logger
+            for logger in list(loggers.values())
+            if isinstance(logger, logging.Logger) and not logger.disabled
+        ]

@@ -15,25 +15,39 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import contextvars
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from servo.worker import guardian
 
 if TYPE_CHECKING:
-    from servo.types.sessions import CancelTask, Lease, ServerMessage, TaskDispatch
+    from servo.asset import Asset
+    from servo.types.assets import AssetDefinition
+    from servo.types.sessions import (
+        CancelTask,
+        Lease,
+        ServerMessage,
+        TaskDispatch,
+        WorkerMessage,
+    )
     from servo.worker.code_guard import CodeGuard
     from servo.worker.execute import Environment
     from servo.worker.outbox import Outbox
     from servo.worker.reporting import OutboxReporter
 
 __all__ = ["main"]
+
+
+_TRIES: Final = 3
+"""How often handlers of late signals may interrupt before the process is given up."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -68,7 +82,6 @@ class _Runner:
     Args:
         channel: The socket on which attempts arrive and results leave.
         cancels: The pipe on which cancellations arrive.
-        project: The project's root.
         data_root: Where data lies.
         import_roots: Directories from which the project's modules are imported.
     """
@@ -87,21 +100,29 @@ class _Runner:
         from servo.worker.execute import Environment
         from servo.worker.outbox import Outbox
         from servo.worker.output import install_output
-        from servo.worker.reporting import install_logging
+        from servo.worker.process_state import ENTRIES, ProcessState
+        from servo.worker.reporting import LoggingSetup
 
         self._channel = channel
         self._cancels = cancels
-        self._project = project
         self._current: OutboxReporter | None = None
         self._cancelled: Lease | None = None
         self._outbox: Outbox = Outbox(channel)
         self._guard: CodeGuard = CodeGuard(import_roots)
         self._environment: Environment = Environment(
-            data_root=DataRoot(data_root), find=self._guard.find, project=project
+            data_root=DataRoot(data_root),
+            find=self._find,
+            project=project,
+            user_code=self._user_code,
         )
         self._flush_native = _native_flush()
         self._output = install_output()
-        install_logging(self._outbox)
+        self._logging = LoggingSetup(self._outbox)
+        self._process = os.getpid()
+        # What modules set up when they are imported; each attempt begins with a copy of it.
+        self._context = contextvars.copy_context()
+        self._is_leaving = False
+        self._state = ProcessState(ENTRIES)
 
     def run(self) -> None:
         """Run attempts until the worker closes the channel."""
@@ -111,6 +132,7 @@ class _Runner:
 
         threading.Thread(target=self._listen, name="servo-cancels", daemon=True).start()
         self._outbox.hello(WorkerHello(worker_id="", process_id=os.getpid()))
+        self._state.remember()
         parser = FrameParser()
         while data := self._received():
             for frame in parser.feed(data):
@@ -147,36 +169,112 @@ class _Runner:
         if self._cancelled == dispatch.lease:
             # Its cancellation was here before it was.
             reporter.cancel()
-        finished = execute(dispatch, self._environment, reporter)
+        finished = self._context.copy().run(execute, dispatch, self._environment, reporter)
         self._current = None
-        self._tidy()
-        if self._guard.refused is not None:
-            self._refuse(fresh_helps=self._guard.refused.fresh_helps)
-        self._outbox.finish(finished)
+        self._flush()
+        self._outbox.finish(finished, first=self._departure())
 
-    def _refuse(self, *, fresh_helps: bool) -> None:
-        """Say that the result that follows is not the attempt's: it was not begun here."""
+    def _departure(self) -> list[WorkerMessage]:
+        """Return what goes before a result: that it is not the attempt's, or the last one."""
         from servo.types.sessions import Heartbeat, WorkerDraining
 
-        # It holds no lease.
-        self._outbox.hello(Heartbeat())
-        if fresh_helps:
-            self._outbox.hello(WorkerDraining())
+        said: list[WorkerMessage] = []
+        refused = self._guard.refused
+        if refused is not None:
+            # It was not begun here, so this holds no lease.
+            said.append(Heartbeat())
+        if self._is_leaving or (refused is not None and refused.fresh_helps):
+            said.append(WorkerDraining())
+        return said
 
-    def _tidy(self) -> None:
-        from servo.worker.output import install_output
+    def _find(self, definition: AssetDefinition) -> Asset[..., Any]:
+        before = dict(self._context.items())
+        try:
+            asset = self._context.run(self._guard.find, definition)
+        except BaseException:
+            # A module that was imported in part may be imported again, and sets up the same again.
+            if self._current is not None and self._put_back(self._current):
+                # What it had imported before it failed may have needed that.
+                self._is_leaving = True
+            raise
+        self._adopt_imports()
+        # What its module has set, the attempt that imports it sees as the later ones do.
+        for variable, value in self._context.items():
+            if variable not in before or before[variable] is not value:
+                variable.set(value)
+        return asset
 
+    def _adopt_imports(self) -> None:
+        """Keep what modules have set up when they were imported."""
+        if self._state.has_imported:
+            self._logging.settle()
+            self._state.remember()
+
+    @contextlib.contextmanager
+    def _user_code(self) -> Iterator[None]:
+        import decimal
+
+        self._adopt_imports()
+        # Each attempt shows its warnings, also those that an earlier one has shown.
+        with warnings.catch_warnings():
+            pass
+        # The context object of the thread is shared by all copies of a context, until it is copied.
+        decimal.setcontext(decimal.getcontext().copy())
+        reporter = self._current
+        try:
+            yield
+        finally:
+            # A child that user code forked comes here as well.
+            if os.getpid() == self._process and reporter is not None:
+                self._put_back(reporter)
+
+    def _put_back(self, reporter: OutboxReporter) -> bool:
+        """Put back what user code has left changed in this process, or have it replaced.
+
+        Returns:
+            Whether anything had changed that is worth a line in the log.
+        """
+        from servo.worker.process_state import Leftovers
+
+        left = Leftovers()
+        for _ in range(_TRIES):
+            try:
+                # Before standard output is put back: this was printed to what it led to.
+                self._flush()
+                self._state.put_back(left)
+                break
+            except BaseException as exc:  # raised by a handler of user code, for a late signal
+                reporter.note("WARNING", f"a signal handler interrupted Servo: {exc!r}")
+        else:
+            self._is_leaving = True
+        if left.restored:
+            reporter.note("INFO", f"put back what was left changed: {', '.join(left.restored)}")
+        if left.lasting:
+            self._is_leaving = True
+            reporter.note(
+                "WARNING",
+                f"left behind, and cannot be put back: {', '.join(left.lasting)}; "
+                "this process ends here, and later attempts get a new one",
+            )
+        return bool(left.restored or left.lasting)
+
+    def _flush(self) -> None:
         # Everything that was printed must be in the pipes before the result is sent.
+        for replaced in (sys.stdout, sys.stderr):
+            if replaced is not None and not any(replaced is ours for ours, _ in self._output):
+                with contextlib.suppress(Exception):  # an object of user code
+                    replaced.flush()
         try:
             for stream, buffer in self._output:
                 stream.flush()
                 buffer.flush_now()
         except (OSError, ValueError):
             # User code closed or detached it; the descriptor is still there.
+            from servo.worker.output import install_output
+
             self._output = install_output()
         sys.stdout, sys.stderr = (stream for stream, _ in self._output)
         self._flush_native()
-        os.chdir(self._project)
 
     # -- while an attempt runs ------------------------------------------------------------
 

@@ -93,7 +93,8 @@ class RunnerProcess:
         generation: How often changed code was to be loaded when it was started.
         refuses: Whether it has refused its attempt, before any user code: its code is not what
             was deployed.
-        is_outdated: Whether it said that a process started now would have other code.
+        is_outdated: Whether it said that it takes no further attempt: a process that is started
+            now would have other code, or the last attempt left something behind.
         runs: The runs that it has worked for, the latest last.
     """
 
