@@ -8,6 +8,7 @@ import click
 
 from servo.cli import _build, _output
 from servo.cli._session import Session, pass_session
+from servo.types.partitions import StaticDimension
 
 
 @click.command()
@@ -39,5 +40,13 @@ def validate(session: Session, as_json: bool) -> None:
         f"{session.project.name} is in order: {_output.count(len(manifest.assets), 'asset')} "
         f"({partitioned} partitioned), {_output.count(checks, 'check')}."
     )
+    for item in manifest.assets:
+        for dimension in item.partitioning.dimensions:
+            if isinstance(dimension, StaticDimension) and (alike := dimension.alike()):
+                _output.warn(
+                    f"{item.key}: the values {alike[0]!r} and {alike[1]!r} of dimension "
+                    f"{dimension.name!r} differ in case only, which some file systems do not tell "
+                    f"apart; there the second of them cannot be published"
+                )
     for lacking in _build.missing_libraries(manifest.assets):
         _output.warn(f"they cannot run here: {lacking}")

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from servo import errors
-from servo.io.storage import STAGING_PREFIX, SUPERSEDED_FILE
+from servo.io.storage import STAGING_PREFIX, SUPERSEDED_FILE, refuse_shared_directory
 from servo.types.assets import Compression, IoConfig
 
 __all__ = ["PublishedFile", "Publisher", "read_fence"]
@@ -74,6 +74,7 @@ class Publisher:
         that a reader that filters by them skips the rest.
 
         Raises:
+            ConfigurationError: Another partition has the directory, see `refuse_shared_directory`.
             FilesystemError: The disk is full (code ``DISK_FULL``) or refuses; nothing is left.
             InvalidArgumentError: Parquet cannot hold a column, or a ``partition_by`` column does
                 not exist.
@@ -83,6 +84,7 @@ class Publisher:
         groups = _row_groups(table, io)
         try:
             directory.mkdir(parents=True, exist_ok=True)
+            refuse_shared_directory(directory)
             # Measured while it is open: a newer attempt may remove what an older one staged.
             size = self._write(groups, io, staged)
         except BaseException as exc:
@@ -129,12 +131,14 @@ class Publisher:
         the next publication, so that nothing disappears because a function returned ``None``.
 
         Raises:
+            ConfigurationError: The data is that of another partition.
             LeaseExpiredError: A newer attempt has published already; its data stays.
             FilesystemError: The disk refuses.
         """
         if not self._target.exists():
             return
         try:
+            refuse_shared_directory(self._target.parent)
             with _locked(self._target.parent):
                 self._refuse_newer()
                 with contextlib.suppress(FileNotFoundError):

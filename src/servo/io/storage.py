@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,7 +13,14 @@ from servo.types.keys import AssetKey
 from servo.types.partition_keys import PartitionKey
 from servo.types.partitions import PartitionStrategy
 
-__all__ = ["DATA_FILE", "STAGING_PREFIX", "SUPERSEDED_FILE", "DataRoot", "remove_staged"]
+__all__ = [
+    "DATA_FILE",
+    "STAGING_PREFIX",
+    "SUPERSEDED_FILE",
+    "DataRoot",
+    "refuse_shared_directory",
+    "remove_staged",
+]
 
 DATA_FILE: Final = "data.parquet"
 """Name of the published file of a partition."""
@@ -63,6 +72,49 @@ class DataRoot:
                 hint="Paths are relative, separated by '/', without '.' and '..'.",
             )
         return self.path.joinpath(*parts)
+
+
+def refuse_shared_directory(
+    directory: Path,
+    *,
+    names: Callable[[Path], Iterable[str]] = os.listdir,
+    exists: Callable[[Path], bool] = os.path.lexists,
+) -> None:
+    """Refuse to write where another partition lies whose name differs in upper and lower case only.
+
+    On a file system that does not tell them apart, as macOS and Windows come, ``region=North`` and
+    ``region=north`` are one directory. Elsewhere this costs one look for each dimension: names
+    that Servo makes begin with a lower-case letter, so the same name with its case swapped is
+    found only where the file system folds case.
+
+    Args:
+        directory: The directory of one partition; it exists.
+        names: Lists a directory.
+        exists: Tells whether there is something at a path.
+
+    Raises:
+        ConfigurationError: It is the directory of another partition; nothing was changed.
+        OSError: The disk refuses.
+    """
+    for part in (directory, *directory.parents):
+        if "=" not in part.name:
+            return
+        if not exists(part.with_name(part.name.swapcase())):
+            continue
+        found = list(names(part.parent))
+        if part.name in found:
+            continue
+        folded = part.name.casefold()
+        other = next((name for name in found if name.casefold() == folded), None)
+        if other is not None:
+            raise errors.ConfigurationError(
+                f"the partition {part.name!r} would share the directory of {other!r}: the file "
+                f"system of the data root does not tell upper from lower case",
+                code="SHARED_PATH",
+                context={"partition": part.name, "other": other},
+                hint="Give the values names that differ in more than case, or move the data root "
+                "to a file system that tells them apart.",
+            )
 
 
 def remove_staged(target: Path, token: int) -> None:

@@ -239,6 +239,18 @@ class StaticDimension:
         set_field(self, "name", name)
         set_field(self, "values", items)
 
+    def alike(self) -> tuple[str, str] | None:
+        """Return the first two values that differ in upper and lower case only, if there are any.
+
+        They share a directory on a file system that does not tell them apart.
+        """
+        seen: dict[str, str] = {}
+        for value in self.values:
+            other = seen.setdefault(value.casefold(), value)
+            if other is not value:
+                return other, value
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class TenantDimension:

@@ -374,10 +374,10 @@ class _Attempt:
                 "WARNING", "the function returned no data, so its checks had nothing to look at"
             )
         if target.exists():
+            self._publisher(path, materialization_id).publish_nothing()
             self._reporter.note(
                 "WARNING", "the function returned no data; that of an earlier run is set aside"
             )
-            self._publisher(path, materialization_id).publish_nothing()
         return self._materialization(
             materialization_id, output, has_data=False, row_count=output.row_count
         )

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pytest
 
 from servo import errors
 from servo.io.publish import Publisher, read_fence
+from servo.io.storage import refuse_shared_directory
 from servo.types.assets import Compression, IoConfig
 
 TABLE = pa.table({"id": [1, 2, 3], "kind": ["b", "a", "b"]})
@@ -218,3 +220,26 @@ def test_a_directory_that_cannot_be_written_is_a_filesystem_error(tmp_path: Path
 def test_publishing_without_staging_is_a_programming_error(target: Path) -> None:
     with pytest.raises(RuntimeError, match="stage"):
         publisher(target).publish()
+
+
+def test_data_of_another_spelling_is_neither_overwritten_nor_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a file system that folds case shows: the second name leads to the directory of the first.
+    other = tmp_path / "region=North"
+    put(other / "data.parquet")
+    (tmp_path / "region=north").symlink_to(other)
+    (tmp_path / "REGION=NORTH").symlink_to(other)
+    view = partial(
+        refuse_shared_directory,
+        names=lambda path: [one.name for one in path.iterdir() if not one.is_symlink()],
+    )
+    monkeypatch.setattr("servo.io.publish.refuse_shared_directory", view)
+    one = publisher(tmp_path / "region=north" / "data.parquet", token=2)
+    with pytest.raises(errors.ConfigurationError, match="'region=north' would share"):
+        one.stage(TABLE, IoConfig())
+    with pytest.raises(errors.ConfigurationError, match="'region=north' would share"):
+        one.publish_nothing()
+    assert visible(other) == ["data.parquet"]
+    assert staged(other) == []
+    assert read_fence(other / "data.parquet") == ("s1", 1)

@@ -202,3 +202,28 @@ def test_a_bound_that_the_clocks_skip_is_refused_with_both_instants(value: objec
     said = "does not exist in Europe/Berlin.*2025-03-30T00:00:00Z or 2025-03-30T01:00:00Z"
     with pytest.raises(ValueError, match=said):
         HourlyPartition("h", value, timezone="Europe/Berlin")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "alike"),
+    [
+        (["north", "south"], None),
+        (["north", "South", "NORTH", "south"], ("north", "NORTH")),
+        (["a", "A"], ("a", "A")),
+    ],
+)
+def test_values_that_differ_in_case_only_are_found(
+    values: list[str], alike: tuple[str, str] | None
+) -> None:
+    assert StaticDimension("region", values).alike() == alike
+
+
+@pytest.mark.parametrize(
+    ("values", "twice"),
+    [(["a", "b", "b"], "b"), (["a", "a", "b"], "a"), (["c", "b", "a", "b", "a"], "b")],
+)
+def test_a_value_that_is_given_twice_is_the_one_that_is_named(
+    values: list[str], twice: str
+) -> None:
+    with pytest.raises(ValueError, match=f"'region' has the value '{twice}' more than once"):
+        StaticDimension("region", values)
