@@ -248,6 +248,7 @@ BLOCKERS: Final = (
     "SUCCEEDED",
     "NOT_REQUESTED",
     "PARTITION",
+    "DATABASE",
 )
 BLOCKER: Final[Json] = {
     "kind": "BLOCKER_KIND_POOL",

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 from plane_kit import KEY, Caller, ScriptedWorker, at_work, plane, succeed
 from servo import _wire, errors
 from servo.client import Client
+from servo.controlplane.store import checking
 from servo.types import (
     AssetDefinition,
     AssetDependency,
@@ -34,6 +36,7 @@ from servo.types import (
     TaskState,
     WorkerId,
 )
+from servo.types.blockers import BlockerKind, ExplainRequest
 from servo.types.deployments import AssetChangeKind
 from servo.types.events import RunStateChanged, TaskProgressed, TaskStateChanged
 from servo.types.logs import LogBatch, LogLine, LogStream
@@ -473,6 +476,41 @@ async def test_an_asset_without_a_history_keeps_that_of_the_name_it_has_now(path
         await caller.watch((await caller.create_run("*")).run.run_id)
         answer = await caller.deploy([asset("raw.new", id=second, renamed_from=old)])
         assert answer.asset_ids == {}
+
+
+@sync
+async def test_a_database_that_is_full_is_named_until_there_is_room_and_the_run_goes_on(
+    path: Path,
+) -> None:
+    async with plane(path) as (served, caller):
+        await caller.deploy([asset("raw.a")])
+        created = await caller.create_run("*")
+        run_id = created.run.run_id
+        # Work that is asked for and cannot be recorded.
+        served.store.limit_size(1)
+        with pytest.raises((errors.FilesystemError, errors.UnavailableError)):
+            for _ in range(50):
+                await caller.create_run("raw.a")
+        answer = await caller.call(rpc.EXPLAIN, ExplainRequest(run_id=run_id))
+        assert (answer.chain[-1].kind, answer.chain[-1].subject) == (
+            BlockerKind.DATABASE,
+            "database",
+        )
+        assert "no space left for the database" in answer.chain[-1].message
+        assert "no space left for the database" in (await caller.get_run(run_id)).reason
+        listed = await caller.call(rpc.LIST_RUNS, ListRunsRequest())
+        assert {"no space left" in run.reason for run in listed.runs} == {True}
+        # Nobody writes anything meanwhile: the control plane finds out by itself.
+        served.store.limit_size(0)
+        deadline = time.monotonic() + 30
+        while (await caller.get_run(run_id)).reason:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+        async with at_work(ScriptedWorker(caller)):
+            for run in listed.runs:
+                await caller.watch(run.run_id)
+        assert (await caller.get_run(run_id)).state is RunState.SUCCEEDED
+    assert checking.check(path / "servo.db").is_sound
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -129,19 +130,12 @@ def test_a_user_who_has_no_name_can_make_a_database(
 # -- disks that cannot be written ---------------------------------------------------------------
 
 
-def where_nothing_can_be_written(folder: Path, look: Callable[[], object]) -> object:
-    """Call something in a process that has no right to write in a folder; return its result."""
-    folder.chmod(0o555)
-    for one in folder.iterdir():
-        one.chmod(0o444)
+def in_another_process(look: Callable[[], object]) -> object:
+    """Call something in a forked process; return its result."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:  # pragma: no cover  # not measured in a process that ends like this
         try:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setresgid(NOBODY, NOBODY, NOBODY)
-                os.setresuid(NOBODY, NOBODY, NOBODY)
             said = json.dumps(look())
         except BaseException as exc:
             said = json.dumps(repr(exc))
@@ -151,8 +145,25 @@ def where_nothing_can_be_written(folder: Path, look: Callable[[], object]) -> ob
     with os.fdopen(reading) as pipe:
         said = pipe.read()
     os.waitpid(child, 0)
-    folder.chmod(0o755)
     return json.loads(said)
+
+
+def where_nothing_can_be_written(folder: Path, look: Callable[[], object]) -> object:
+    """Call something in a process that has no right to write in a folder; return its result."""
+    folder.chmod(0o555)
+    for one in folder.iterdir():
+        one.chmod(0o444)
+
+    def without_rights() -> object:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+        return look()
+
+    said = in_another_process(without_rights)
+    folder.chmod(0o755)
+    return said
 
 
 @pytest.fixture
@@ -202,6 +213,34 @@ def test_what_cannot_be_read_without_writing_is_no_reason_to_restore_a_backup(
     assert name == "unreadable"
     assert "servo.db-wal" in message
     assert "restore" not in remedy
+
+
+def test_a_limit_of_the_process_is_named_when_a_database_may_not_grow(readable: Path) -> None:
+    path = readable / "servo.db"
+    SqliteStore(path).close()
+
+    def write() -> str:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+        try:
+            connection = files.connect(path)
+            connection.execute("CREATE TABLE large AS SELECT zeroblob(1000000) AS data")
+        except sqlite3.Error as exc:
+            return files.why_not(path, exc)
+        return "it was written"
+
+    said = in_another_process(write)
+    assert said == "files of this process may have 65,536 bytes at most; raise it (ulimit -f)"
+
+
+def test_a_database_that_is_locked_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "servo.db"
+    SqliteStore(path).close()
+    with closing(files.connect(path)) as one, closing(files.connect(path)) as other:
+        one.execute("BEGIN IMMEDIATE")
+        other.execute("PRAGMA busy_timeout = 0")
+        with pytest.raises(sqlite3.OperationalError) as refused:
+            other.execute("BEGIN IMMEDIATE")
+    assert "another process has locked it" in files.why_not(path, refused.value)
 
 
 # -- installations that are no folder -----------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import click
 
-from servo import _terminal
+from servo import _terminal, errors
 from servo.cli import _failures, _output
 from servo.cli._run_view import RunView, TaskView, warning_text
 from servo.types.runs import TaskState
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _EACH_TASK_UP_TO: Final = 50
 _LINE_INTERVAL: Final = 5.0
+_SILENCE: Final = 3.0
 _SHOWN_ASSETS: Final = 12
 _SHOWN_TASKS: Final = 6
 _BAR_WIDTH: Final = 24
@@ -146,8 +147,9 @@ def follow(
             if cause is not None:
                 name = "Ctrl-C" if cause is signal.SIGINT else cause.name
                 client.runs.cancel(view.run_id, f"interrupted by {name}")
-            for event in client.runs.watch(view.run_id, after_sequence=view.sequence):
-                display.changed(view.apply(event))
+            with _told_why(client, view, display):
+                for event in client.runs.watch(view.run_id, after_sequence=view.sequence):
+                    display.changed(view.apply(event))
             break
         except KeyboardInterrupt:
             if cause is not None:
@@ -162,6 +164,32 @@ def follow(
             cause = exc.number
             display.say(f"Cancelling the run; a second {cause.name} leaves without waiting.")
     return cause
+
+
+@contextlib.contextmanager
+def _told_why(client: Client, view: RunView, display: Display) -> Iterator[None]:
+    """Say why nothing of a run can start, once it has been silent for a while, within a block."""
+    left = threading.Event()
+
+    def ask() -> None:
+        heard, said = view.sequence, ""
+        while not left.wait(_SILENCE):
+            before, heard = heard, view.sequence
+            if heard != before:
+                continue
+            # Asking is a courtesy: that the control plane does not answer is said elsewhere.
+            with contextlib.suppress(errors.ServoError):
+                run = client.runs.get(view.run_id, tasks=False)
+                if run.reason != said and not run.state.is_terminal and not left.is_set():
+                    said = run.reason
+                    display.say(f"Run {view.run_id} waits: {said}" if said else "It goes on.")
+
+    thread = threading.Thread(target=ask, name="servo-silence", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        left.set()
 
 
 def _goes_on(view: RunView, cause: signal.Signals | None) -> str:

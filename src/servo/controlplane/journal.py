@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 
 from servo import errors
 from servo.controlplane.store.batch import Batch
 from servo.controlplane.store.store import Store
 
 _LOG = logging.getLogger(__name__)
+
+_RELIEF: Final = 10.0
+"""How long no write may have been refused, seconds, until the trouble counts as over."""
 
 
 class Journal:
@@ -34,6 +39,9 @@ class Journal:
         self._on_failure = on_failure
         self._pending = asyncio.Event()
         self._closing = False
+        self.trouble: errors.FilesystemError | None = None
+        """Why a write was refused, until none has been for a while."""
+        self._refused_at = 0.0
 
     def kick(self) -> None:
         """Say that the open batch has changes."""
@@ -67,11 +75,39 @@ class Journal:
             # stay in memory until the next one.
             del batch
 
+    async def probe(self) -> None:
+        """Find out whether the database takes writes again after one was refused."""
+        try:
+            await self._store.probe()
+        except errors.FilesystemError as exc:
+            self._note(exc)
+        except errors.ServoError as exc:
+            _LOG.error("%s", exc)
+        else:
+            self._note(None)
+
+    def _note(self, trouble: errors.FilesystemError | None) -> None:
+        """Note whether a write was refused; the log hears of it once, not with every try.
+
+        On a disk that is full a small write may fit into what the database has already, so that
+        one which succeeds says little.
+        """
+        now = time.monotonic()
+        if trouble is not None:
+            if self.trouble is None or str(self.trouble) != str(trouble):
+                _LOG.error("%s", trouble)
+            self.trouble, self._refused_at = trouble, now
+        elif self.trouble is not None and now - self._refused_at >= _RELIEF:
+            _LOG.warning("the database takes writes again; the runs go on")
+            self.trouble = None
+
     async def _write(self, batch: Batch) -> None:
         try:
             await self._store.write(batch)
         except Exception as exc:  # everybody who waits is told, and the next batch has its chance
-            if isinstance(exc, errors.ServoError):
+            if isinstance(exc, errors.FilesystemError):
+                self._note(exc)
+            elif isinstance(exc, errors.ServoError):
                 _LOG.error("%s", exc)
             else:
                 _LOG.exception("a batch could not be written")
@@ -81,6 +117,7 @@ class Journal:
                 refuse(exc)
             await self._on_failure(exc)
             return
+        self._note(None)
         for proceed in batch.after:
             proceed()
 

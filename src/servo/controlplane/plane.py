@@ -24,6 +24,9 @@ _LOG = logging.getLogger(__name__)
 TICK = 0.1
 """How often leases and retries are looked at, seconds."""
 
+_PROBED_EVERY = 1.0
+"""How often a database that refused a write is tried again, seconds."""
+
 _CATALOGS = 8
 
 
@@ -213,8 +216,14 @@ class Plane:
         self._on_lost()
 
     async def _tick(self) -> None:
+        tried, probe = 0.0, None
         while True:
             await asyncio.sleep(TICK)
+            now = self.clock.monotonic()
+            is_due = self.journal.trouble and now - tried >= _PROBED_EVERY
+            if is_due and (probe is None or probe.done()):
+                # Not awaited: a disk that hangs must not keep leases from running out.
+                tried, probe = now, asyncio.create_task(self.journal.probe())
             for workspace in self._workspaces.values():
                 # One that is being read again has nothing that could be decided on.
                 if workspace.is_loaded:

@@ -210,8 +210,12 @@ class Runs:
 def _with_standing(workspace: Workspace, run: Run) -> Run:
     """Return a run with what it and its tasks wait for, which is no part of the history."""
     active = workspace.active.get(run.run_id)
-    if active is None or run.state.is_terminal:
+    if run.state.is_terminal:
         return run
+    if active is None:
+        # It is being read again, perhaps because a write was refused.
+        trouble = workspace.journal.trouble
+        return run if trouble is None else replace(run, reason=str(trouble))
     tasks = [
         replace(task, waiting=standing.waiting_for(workspace, active, task.index))
         if task.state is TaskState.READY

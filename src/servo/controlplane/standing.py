@@ -29,6 +29,8 @@ def waiting_for(workspace: Workspace, active: ActiveRun, index: int) -> str:
 def held_up(workspace: Workspace, active: ActiveRun) -> str:
     """Return why nothing of a run can start at all, in a few words; nothing when something can."""
     run = active.machine.run
+    if (trouble := workspace.journal.trouble) is not None:
+        return str(trouble)
     if run.paused:
         return f"held; `servo resume {run.run_id}` lets it go on"
     version = run.code_version_id
@@ -37,10 +39,27 @@ def held_up(workspace: Workspace, active: ActiveRun) -> str:
     return ""
 
 
+def database_of(workspace: Workspace) -> Blocker | None:
+    """Return what keeps everything: a database that takes no writes."""
+    trouble = workspace.journal.trouble
+    if trouble is None:
+        return None
+    return Blocker(
+        kind=_K.DATABASE,
+        subject="database",
+        subject_id="",
+        message=str(trouble),
+        remedy="make room; the control plane tries again every second, and the run goes on",
+        details={"code": trouble.code},
+    )
+
+
 def standing_of(workspace: Workspace, active: ActiveRun) -> Standing:
     """Return what answers for the ready tasks of a run."""
 
     def of(index: int) -> Blocker:
+        if (database := database_of(workspace)) is not None:
+            return database
         resource = workspace.scheduler.missing(active, index)
         if resource is None:
             task = active.machine.tasks[index]

@@ -13,7 +13,7 @@ from typing import Final
 from servo import errors
 from servo.controlplane.machine import RunMachine
 from servo.controlplane.plane import run_not_found
-from servo.controlplane.standing import Standing, standing_of
+from servo.controlplane.standing import Standing, database_of, standing_of
 from servo.controlplane.workspace import Workspace
 from servo.types.blockers import Blocker, BlockerKind, ExplainRequest, ExplainResponse
 from servo.types.keys import AssetKey
@@ -25,6 +25,8 @@ from servo.types.runs import TaskState
 _K = BlockerKind
 _LOOKED_THROUGH: Final = 20
 """How many of the newest ended runs are looked through for an asset."""
+
+_GOES_ON: Final = frozenset({_K.EXECUTING, _K.RETRY_WAIT})
 
 _URGENCY: Final = (
     TaskState.FAILED,
@@ -58,6 +60,10 @@ async def explain(workspace: Workspace, request: ExplainRequest) -> ExplainRespo
         if found is None:
             raise run_not_found(request.run_id)
         chain = _explain_run(*found)
+    database = database_of(workspace)
+    if database is not None and chain and chain[-1].kind in _GOES_ON:
+        # What is executed cannot be recorded, and no retry begins.
+        chain = (*chain[:-1], database)
     return ExplainResponse(chain=chain)
 
 

@@ -34,6 +34,7 @@ class BlockerKind(StrEnum):
     SUCCEEDED = "succeeded"
     NOT_REQUESTED = "not_requested"
     PARTITION = "partition"
+    DATABASE = "database"
 
 
 class Blocker(Struct, frozen=True, kw_only=True):
@@ -42,7 +43,7 @@ class Blocker(Struct, frozen=True, kw_only=True):
     Attributes:
         kind: What keeps it.
         subject: What the keeper is: ``run``, ``task``, ``asset``, ``pool``, ``worker``, ``tenant``,
-            ``code_version`` or ``budget``.
+            ``code_version``, ``budget`` or ``database``.
         subject_id: The id or name of that object.
         message: What keeps it, in a line.
         remedy: What to do about it; empty when waiting is all.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ LONGEST_PATH: Final = 504
 SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 _OWNER_ONLY: Final = 0o600
 _OTHERS: Final = 0o077
+_COMMIT: Final = 65536
+"""Bytes without which no commit can be expected to fit."""
 
 
 def lock(path: Path) -> int:
@@ -70,11 +73,29 @@ def make_private(path: Path) -> None:
 
 
 def why_not(path: Path, exc: Exception) -> str:
-    """Return why a database cannot be opened or written, and what to do about it."""
+    """Return why a database cannot be opened or written, and what to do about it.
+
+    SQLite says no more than that it is full, or that there was an error, for a disk without room,
+    a quota, a limit of the process and a disk that has become read-only.
+    """
+    name = getattr(exc, "sqlite_errorname", "")
+    if "BUSY" in name or "LOCKED" in name:
+        return f"{exc}; another process has locked it: end that one, or wait for it"
     length = len(os.fsencode(os.path.realpath(path)))
     if length > LONGEST_PATH:
         return (
             f"its path has {length} bytes, and SQLite takes no more than {LONGEST_PATH}; move the "
             "project to a shorter one"
         )
-    return f"{exc}; check the disk and the rights on its folder"
+    with suppress(OSError):
+        disk = os.statvfs(path.parent)
+        if disk.f_flag & os.ST_RDONLY:
+            return "its disk is read-only; make it writable"
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        files = [Path(f"{path}{suffix}") for suffix in ("", *SIDE_FILES)]
+        largest = max((one.stat().st_size for one in files if one.exists()), default=0)
+        if limit != resource.RLIM_INFINITY and largest + _COMMIT > limit:
+            return f"files of this process may have {limit:,} bytes at most; raise it (ulimit -f)"
+        if "FULL" in name or disk.f_bavail * disk.f_frsize < _COMMIT:
+            return "no space left for the database; free some on its disk"
+    return f"{exc}; check the disk, its quota, and the rights on its folder"

@@ -4,6 +4,9 @@ SELECT value FROM store_info WHERE name = :name;
 -- name: put_store_value!
 INSERT INTO store_info (name, value) VALUES (:name, :value) ON CONFLICT DO NOTHING;
 
+-- name: touch_store!
+UPDATE store_info SET value = value WHERE name = 'store_id';
+
 -- name: workspace_number$
 SELECT workspace FROM workspaces WHERE tenant_id = :tenant_id AND workspace_id = :workspace_id;
 

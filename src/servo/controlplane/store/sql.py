@@ -80,6 +80,10 @@ class SqlStore(ABC):
 
         await self._change(change)
 
+    async def probe(self) -> None:
+        """Write something that changes nothing: whether anything can be written."""
+        await self._change(lambda sql, db: sql.touch_store(db))
+
     async def put_key(self, stored: StoredKey) -> None:
         """Store an API key; durable when it returns."""
         row = key_rows.to_row(stored)

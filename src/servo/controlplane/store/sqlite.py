@@ -78,14 +78,9 @@ class SqliteStore(SqlStore):
         try:
             return await loop.run_in_executor(self._write_thread, self._transact, change)
         except sqlite3.Error as exc:
-            remedy = (
-                "Another process has locked it: end that one, or wait for it"
-                if "locked" in str(exc)
-                else "Free some disk space or check the disk"
-            )
             raise errors.FilesystemError(
-                f"the control plane's database refused a write ({exc}); nothing was recorded. "
-                f"{remedy}, then try again",
+                f"the control plane cannot write its database {str(self.path)!r}: "
+                f"{files.why_not(self.path, exc)}; nothing was recorded",
                 code="DATABASE_WRITE_FAILED",
             ) from exc
 

@@ -42,6 +42,13 @@ class Store(Protocol):
             servo.errors.FilesystemError: The database refused; nothing was written.
         """
 
+    async def probe(self) -> None:
+        """Write something that changes nothing: whether anything can be written.
+
+        Raises:
+            servo.errors.FilesystemError: The database refused.
+        """
+
     async def put_key(self, stored: StoredKey) -> None:
         """Store an API key; durable when it returns.
 

@@ -226,6 +226,8 @@ class _BlockerKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BlockerKi
     """No run has been asked for."""
     BLOCKER_KIND_PARTITION: _BlockerKind.ValueType  # 18
     """Another run is making the same partition."""
+    BLOCKER_KIND_DATABASE: _BlockerKind.ValueType  # 19
+    """The control plane cannot write its database: the disk is full, for example. It tries again by itself."""
 
 class BlockerKind(_BlockerKind, metaclass=_BlockerKindEnumTypeWrapper):
     """What keeps something from happening."""
@@ -268,6 +270,8 @@ BLOCKER_KIND_NOT_REQUESTED: BlockerKind.ValueType  # 17
 """No run has been asked for."""
 BLOCKER_KIND_PARTITION: BlockerKind.ValueType  # 18
 """Another run is making the same partition."""
+BLOCKER_KIND_DATABASE: BlockerKind.ValueType  # 19
+"""The control plane cannot write its database: the disk is full, for example. It tries again by itself."""
 Global___BlockerKind: _TypeAlias = BlockerKind  # noqa: Y015
 
 @_typing.final
@@ -1684,7 +1688,9 @@ class Blocker(_message.Message):
     kind: Global___BlockerKind.ValueType
     """What keeps it."""
     subject: _builtins.str
-    """The object that keeps it: `run`, `task`, `asset`, `pool`, `worker`, `tenant`, `code_version`, `budget`."""
+    """The object that keeps it: `run`, `task`, `asset`, `pool`, `worker`, `tenant`, `code_version`, `budget`,
+    `database`.
+    """
     subject_id: _builtins.str
     """The id or name of that object."""
     message: _builtins.str
