@@ -32,7 +32,7 @@ class Lab:
 
     def start(self, name: str, **options: Any) -> Lease:
         """Give an attempt of a function to the worker."""
-        lease: Lease = self.plane.dispatch(dispatch_of("code", name, **options))
+        lease: Lease = self.plane.dispatch(dispatch_of("tables", name, **options))
         return lease
 
     async def run(self, name: str, **options: Any) -> tuple[Lease, AttemptFinished]:
@@ -60,7 +60,7 @@ async def lab(
     **settings: Any,
 ) -> AsyncIterator[Lab]:
     """Run a worker for a project whose only module is ``code``."""
-    (project / "code.py").write_text(code)
+    (project / "tables.py").write_text(code)
     plane = plane or ScriptedPlane()
     url = await plane.start()
     worker = Worker(WorkerConfig(url=url, project=project, slots=slots, **settings))
@@ -143,8 +143,8 @@ async def start_command(
     url: str, project: Path, code: str, *options: str
 ) -> asyncio.subprocess.Process:
     """Start ``python -m servo.worker`` for a project whose only module is ``code``."""
-    (project / "pyproject.toml").write_text("[tool.servo]\npaths = ['code.py']\n")
-    (project / "code.py").write_text(code)
+    (project / "pyproject.toml").write_text("[tool.servo]\npaths = ['tables.py']\n")
+    (project / "tables.py").write_text(code)
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "servo.worker", "--url", url, "--project", str(project),
         "--slots", "1", *options,

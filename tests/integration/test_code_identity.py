@@ -64,7 +64,7 @@ OLD, NEW = "BODY=one", "BODY=two"
 RUN = RunId.generate()
 
 
-def deployed(lab: Lab, name: str, *, run_id: str = "", module: str = "code") -> TaskDispatch:
+def deployed(lab: Lab, name: str, *, run_id: str = "", module: str = "tables") -> TaskDispatch:
     """Return an attempt of an asset as it would be deployed from the files as they are now."""
     code = ProjectCode([lab.project])
     found = dispatch_of(module, name)
@@ -78,7 +78,7 @@ def deployed(lab: Lab, name: str, *, run_id: str = "", module: str = "code") -> 
     return replace(found, asset=asset, run_id=run_id or RunId.generate())
 
 
-def edit(lab: Lab, old: str = OLD, new: str = NEW, *, path: str = "code.py") -> None:
+def edit(lab: Lab, old: str = OLD, new: str = NEW, *, path: str = "tables.py") -> None:
     """Change a file so that neither its size nor, to the second, its time tells."""
     file = lab.project / path
     before = file.stat()
@@ -116,7 +116,7 @@ def in_lab(tmp_path: Path, test: Callable[[Lab], Awaitable[None]], **settings: A
 @pytest.mark.parametrize(
     ("path", "old", "new", "expected"),
     [
-        ("code.py", OLD, NEW, "VALUE=1 BODY=two"),
+        ("tables.py", OLD, NEW, "VALUE=1 BODY=two"),
         ("helper.py", "import VALUE", "import VALUE  # same", "VALUE=1 BODY=one"),
         ("helper.py", "from deeper import VALUE\n", "VALUE = '23456789 0123456'", "VALUE=2"),
         ("deeper.py", "VALUE = 1", "VALUE = 2", "VALUE=2 BODY=one"),
@@ -162,7 +162,7 @@ def test_code_that_the_worker_does_not_have_is_not_executed_and_said(tmp_path: P
         process = (await said(lab, deployed(lab, "other"))).split()[-1]
         here = deployed(lab, "says").asset.code.fingerprint
         for _ in range(2):
-            lease = lab.plane.dispatch(replace(wanted, lease=dispatch_of("code", "says").lease))
+            lease = lab.plane.dispatch(replace(wanted, lease=dispatch_of("tables", "says").lease))
             finished = await lab.plane.result(lease)
             failure = finished.outcome
             assert isinstance(failure, Failure)
@@ -172,7 +172,7 @@ def test_code_that_the_worker_does_not_have_is_not_executed_and_said(tmp_path: P
             assert "the code is not what was deployed: default.says" in failure.message
             assert wanted.asset.code.fingerprint in failure.message
             assert here in failure.message
-            assert "(code, deeper, helper, late)" in failure.message
+            assert "(deeper, helper, late, tables)" in failure.message
             assert "Deploy" in failure.message
             assert lab.plane.text(lease) == failure.message
             assert "BODY" not in printed(lab, lease)
@@ -185,10 +185,10 @@ def test_code_that_the_worker_does_not_have_is_not_executed_and_said(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "change", "expected"),
     [
-        ("says", lambda root: (root / "code.py").unlink(), "the project lacks here"),
+        ("says", lambda root: (root / "tables.py").unlink(), "the project lacks here"),
         (
             "says",
-            lambda root: (root / "code.py").write_text(CODE.replace("def says", "def says_more")),
+            lambda root: (root / "tables.py").write_text(CODE.replace("def says", "def says_more")),
             "has no asset function 'says' here",
         ),
         (
@@ -216,7 +216,7 @@ def test_code_that_is_gone_is_said(
 def test_a_function_that_was_added_is_found(tmp_path: Path) -> None:
     async def test(lab: Lab) -> None:
         await said(lab, deployed(lab, "says"))
-        (lab.project / "code.py").write_text(
+        (lab.project / "tables.py").write_text(
             CODE + "\n@asset\ndef added(ctx):\n    print('ADDED')\n"
         )
         assert "ADDED" in await said(lab, deployed(lab, "added"))
@@ -250,9 +250,9 @@ def test_a_run_that_goes_on_keeps_its_code_where_a_process_has_it(tmp_path: Path
         edit(lab)
         # The other process gets the new code, so it refuses what the run still wants of it.
         assert NEW in await said(lab, deployed(lab, "says"))
-        again = lab.plane.dispatch(replace(old, lease=dispatch_of("code", "says").lease))
-        lost = lab.plane.dispatch(replace(old, lease=dispatch_of("code", "says").lease))
-        withdrawn = lab.plane.dispatch(replace(old, lease=dispatch_of("code", "says").lease))
+        again = lab.plane.dispatch(replace(old, lease=dispatch_of("tables", "says").lease))
+        lost = lab.plane.dispatch(replace(old, lease=dispatch_of("tables", "says").lease))
+        withdrawn = lab.plane.dispatch(replace(old, lease=dispatch_of("tables", "says").lease))
         await asyncio.sleep(0.5)
         assert not [m for m in lab.plane.of(AttemptFinished) if m.lease == again], "it waits"
         lab.plane.say(CancelTask(lease=lost, reason="not needed"))
@@ -282,7 +282,7 @@ def test_a_process_that_waits_is_told_of_what_another_one_has_refused(tmp_path: 
         await lab.plane.result(busy)
         for _ in range(4):
             # Whichever of the two takes it.
-            again = replace(old, lease=dispatch_of("code", "says").lease)
+            again = replace(old, lease=dispatch_of("tables", "says").lease)
             assert (await said(lab, again)).splitlines()[-1] == first.splitlines()[-1]
 
     in_lab(tmp_path, test, slots=2)
@@ -296,7 +296,7 @@ def test_a_worker_that_is_killed_reports_what_waits_for_a_process(tmp_path: Path
         await lab.says(busy, "waiting")
         edit(lab)
         await said(lab, deployed(lab, "says"))
-        waiting = lab.plane.dispatch(replace(old, lease=dispatch_of("code", "says").lease))
+        waiting = lab.plane.dispatch(replace(old, lease=dispatch_of("tables", "says").lease))
         await lab.plane.wait_for(
             lambda: [m for m in lab.plane.of(AttemptStarted) if m.lease == waiting]
         )
@@ -315,7 +315,7 @@ def test_a_run_whose_code_no_process_has_says_so(tmp_path: Path) -> None:
         await said(lab, old)
         edit(lab)
         assert NEW in await said(lab, deployed(lab, "says"))
-        failure = await failed(lab, replace(old, lease=dispatch_of("code", "says").lease))
+        failure = await failed(lab, replace(old, lease=dispatch_of("tables", "says").lease))
         assert "the code is not what was deployed" in failure.message
 
     in_lab(tmp_path, test)
@@ -338,11 +338,11 @@ def test_a_reload_leaves_a_run_its_processes_and_gives_others_new_ones(tmp_path:
 
 def test_without_fingerprints_nothing_is_compared(tmp_path: Path) -> None:
     async def test(lab: Lab) -> None:
-        assert OLD in await said(lab, dispatch_of("code", "says"))
+        assert OLD in await said(lab, dispatch_of("tables", "says"))
         edit(lab)
-        assert OLD in await said(lab, dispatch_of("code", "says")), "as an older version did it"
-        (lab.project / "code.py").write_text("def (\n")
-        assert "other" not in await said(lab, dispatch_of("code", "other"))
+        assert OLD in await said(lab, dispatch_of("tables", "says")), "as an older version did it"
+        (lab.project / "tables.py").write_text("def (\n")
+        assert "other" not in await said(lab, dispatch_of("tables", "other"))
 
     in_lab(tmp_path, test)
 
@@ -357,7 +357,7 @@ def test_an_older_manifest_is_compared_by_what_it_has(tmp_path: Path) -> None:
         assert OLD in await said(lab, old)
         edit(lab)
         assert NEW in await said(lab, without_code(deployed(lab, "says")))
-        failure = await failed(lab, replace(old, lease=dispatch_of("code", "says").lease))
+        failure = await failed(lab, replace(old, lease=dispatch_of("tables", "says").lease))
         assert "the code is not what was deployed" in failure.message
         assert old.asset.transform_fingerprint in failure.message
 
@@ -369,14 +369,14 @@ def test_a_module_that_could_not_be_imported_is_tried_again_once_it_was_mended(
 ) -> None:
     async def test(lab: Lab) -> None:
         edit(lab, "import VALUE", "import WRONG", path="helper.py")
-        for dispatch in (deployed(lab, "says"), dispatch_of("code", "says")):
+        for dispatch in (deployed(lab, "says"), dispatch_of("tables", "says")):
             lease = lab.plane.dispatch(dispatch)
             outcome = (await lab.plane.result(lease)).outcome
             assert isinstance(outcome, Failure)
             assert "cannot be imported" in outcome.message
             assert "cannot import name" in lab.plane.text(lease), "with its traceback"
         edit(lab, "import WRONG", "import VALUE", path="helper.py")
-        assert OLD in await said(lab, dispatch_of("code", "says"))
+        assert OLD in await said(lab, dispatch_of("tables", "says"))
         assert OLD in await said(lab, deployed(lab, "says"))
 
     in_lab(tmp_path, test)

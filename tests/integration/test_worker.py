@@ -261,7 +261,7 @@ def test_a_dispatch_may_be_larger_than_a_stock_message(project: Path) -> None:
         parameter_name="events", upstream_key=AssetKey("raw", "events"), partitions=partitions
     )
 
-    dispatch = dispatch_of("code", "noop", inputs=(given,))
+    dispatch = dispatch_of("tables", "noop", inputs=(given,))
     assert len(_wire.encode(dispatch)) > 4 * 2**20
 
     async def test(bench: Lab) -> None:
@@ -652,11 +652,11 @@ def test_runners_that_cannot_start_end_the_worker_with_what_they_said(
 def test_draining_finishes_what_runs_and_returns_what_waits(project: Path) -> None:
     async def body() -> None:
         plane = ScriptedPlane()
-        (project / "code.py").write_text(CODE)
+        (project / "tables.py").write_text(CODE)
         worker = Worker(WorkerConfig(url=await plane.start(), project=project, slots=1))
         running = asyncio.create_task(worker.run())
-        first = plane.dispatch(dispatch_of("code", "holds_the_gil"))
-        second = plane.dispatch(dispatch_of("code", "noop"))
+        first = plane.dispatch(dispatch_of("tables", "holds_the_gil"))
+        second = plane.dispatch(dispatch_of("tables", "noop"))
         await plane.wait_for(lambda: len(plane.of(DispatchReceived)) == 2, what="both dispatches")
         await plane.wait_for(lambda: plane.of(AttemptStarted), what="the start")
         worker.drain()
@@ -675,7 +675,7 @@ def test_changed_code_is_loaded_after_a_reload(project: Path) -> None:
     async def test(bench: Lab) -> None:
         before, _ = await bench.run("whoami")
         changed = CODE.replace("print(os.getpid(), imported_at", "print('changed', imported_at")
-        (bench.project / "code.py").write_text(changed)
+        (bench.project / "tables.py").write_text(changed)
         bench.worker.reload()
         after, _ = await bench.run("whoami")
         assert bench.plane.text(before, LogStream.STDOUT)[0].isdigit()
@@ -717,7 +717,7 @@ def test_the_command_drains_on_sigterm_and_exits_with_zero(project: Path) -> Non
     async def body() -> None:
         plane = ScriptedPlane()
         process = await start_command(await plane.start(), project)
-        lease = plane.dispatch(dispatch_of("code", "holds_the_gil"))
+        lease = plane.dispatch(dispatch_of("tables", "holds_the_gil"))
         await plane.wait_for(lambda: plane.of(AttemptStarted), what="the start")
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 60) == 0
@@ -731,7 +731,7 @@ def test_a_second_signal_ends_the_command_at_once(project: Path) -> None:
     async def body() -> None:
         plane = ScriptedPlane()
         process = await start_command(await plane.start(), project)
-        lease = plane.dispatch(dispatch_of("code", "sleeps"))
+        lease = plane.dispatch(dispatch_of("tables", "sleeps"))
         await plane.wait_for(lambda: plane.lines(lease), what="output")
         process.send_signal(signal.SIGINT)
         await plane.wait_for(lambda: plane.of(WorkerDraining), what="draining")
@@ -748,7 +748,7 @@ def test_nothing_is_left_behind_when_the_worker_dies(project: Path, end: str) ->
     async def body() -> None:
         plane = ScriptedPlane()
         process = await start_command(await plane.start(), project, "--exit-with-stdin")
-        lease = plane.dispatch(dispatch_of("code", "sleeps"))
+        lease = plane.dispatch(dispatch_of("tables", "sleeps"))
         await plane.wait_for(lambda: plane.lines(lease), what="output")
         if end == "kill":
             process.kill()

@@ -190,6 +190,6 @@ def test_a_child_that_comes_back_ends_as_the_interpreter_would_end_it(project: P
         ]  # fmt: skip
         said = bench.plane.text(lease, LogStream.STDERR)
         assert "ValueError: bad row in the child" in said
-        assert "code.py" in said
+        assert "tables.py" in said
 
     check(project, test)

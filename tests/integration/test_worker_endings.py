@@ -249,7 +249,7 @@ def test_a_process_that_the_kernel_killed_for_its_memory_is_told_from_one_that_w
 ) -> None:
     counter = project / "memory.events"
     counter.write_text("low 0\noom_kill 3\n")
-    (project / "code.py").write_text(CODE)
+    (project / "tables.py").write_text(CODE)
 
     async def body() -> None:
         heard: list[WorkerMessage] = []
@@ -268,7 +268,7 @@ def test_a_process_that_the_kernel_killed_for_its_memory_is_told_from_one_that_w
         running = asyncio.create_task(pool.run())
         config = {"counter": str(counter)}
         for name in ("the_kernel_kills_it", "kills_itself"):
-            pool.submit(dispatch_of("code", name, config=config))
+            pool.submit(dispatch_of("tables", name, config=config))
             await asyncio.wait_for(pool.wait_idle(), 60)
         pool.close()
         await running
@@ -425,7 +425,7 @@ def test_a_worker_that_slept_through_its_lease_ends_the_attempt_and_reports_noth
         plane = ScriptedPlane()
         process = await worker_kit.start_command(await plane.start(), project, CODE)
         try:
-            lease = plane.dispatch(dispatch_of("code", "sleeps"))
+            lease = plane.dispatch(dispatch_of("tables", "sleeps"))
             await plane.wait_for(
                 lambda: len(plane.text(lease, LogStream.STDOUT).split()) >= 4, what="processes"
             )
@@ -435,7 +435,7 @@ def test_a_worker_that_slept_through_its_lease_ends_the_attempt_and_reports_noth
             process.send_signal(signal.SIGCONT)
             for child in found:
                 assert await gone(child)
-            after = plane.dispatch(dispatch_of("code", "noop"))
+            after = plane.dispatch(dispatch_of("tables", "noop"))
             assert isinstance((await plane.result(after)).outcome, AttemptSucceeded)
             assert [m.lease for m in plane.of(AttemptFinished)] == [after]
             assert [m.lease for m in plane.of(AttemptStarted)] == [lease, after]

@@ -54,7 +54,7 @@ def waits_for_a_file(ctx):
 @contextlib.asynccontextmanager
 async def serving(project: Path, slots: int) -> AsyncIterator[tuple[Pool, list[WorkerMessage]]]:
     """Run a pool; what it reports is gathered in the list."""
-    (project / "code.py").write_text(CODE)
+    (project / "tables.py").write_text(CODE)
     python = project / "python"
     python.write_text(f'#!/bin/sh\necho started >> starts\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
@@ -74,7 +74,7 @@ async def serving(project: Path, slots: int) -> AsyncIterator[tuple[Pool, list[W
 def attempt(name: str, number: int) -> TaskDispatch:
     """Return an attempt of an asset with a lease of its own."""
     lease = Lease(task_id=f"01J00000000000000000000{number:03}", attempt=1, token=number)
-    return replace(dispatch_of("code", name), lease=lease)
+    return replace(dispatch_of("tables", name), lease=lease)
 
 
 def run(project: Path, name: str, attempts: int) -> tuple[int, list[object]]:

@@ -29,7 +29,7 @@ def nothing(ctx):
 
 async def run(runner: RunnerProcess, name: str, *, cancelled: bool = False) -> object:
     """Give it an attempt; return how that ended."""
-    dispatch = dispatch_of("code", name)
+    dispatch = dispatch_of("tables", name)
     attempt = Attempt(dispatch, LogBuffer(lambda batch: None, lambda: None))
     attempt.over = asyncio.get_running_loop().create_future()
     runner.attempt = attempt
@@ -44,7 +44,7 @@ async def run(runner: RunnerProcess, name: str, *, cancelled: bool = False) -> o
 
 
 def test_a_cancellation_that_overtakes_its_attempt_is_not_lost(tmp_path: Path) -> None:
-    (tmp_path / "code.py").write_text(CODE)
+    (tmp_path / "tables.py").write_text(CODE)
     command = RunnerCommand(project=tmp_path, data_root=tmp_path / "data", import_roots=(tmp_path,))
 
     async def body() -> None:
