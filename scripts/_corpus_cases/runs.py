@@ -445,6 +445,12 @@ RUNS: Final = (
         "an integer beyond 32 bits",
     ),
     Case(
+        "read-logs-request-tail",
+        "ReadLogsRequest",
+        {"runId": RUN_ID, "tail": 0, "since": "2025-01-15T10:30:00.500Z", "attempt": 2},
+        "no line of the past: zero is not the same as absent",
+    ),
+    Case(
         "read-logs-response",
         "ReadLogsResponse",
         {"batches": [LOG_BATCH, LOG_BATCH | {"taskId": OTHER_TASK_ID}], "cursor": "9000000001"},

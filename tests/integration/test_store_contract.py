@@ -259,6 +259,9 @@ def test_the_lines_of_a_log_have_numbers_of_their_own_in_each_run(opened: Open) 
         assert await store.logs("R1", 0, -1) == [(1, lines[0]), (2, lines[2]), (3, lines[3])]
         assert await store.logs("R1", 1, 1) == [(2, lines[2])]
         assert await store.logs("R2", 0, 9) == [(1, lines[1])]
+        assert await store.logs_before("R1", 9, 2) == [(3, lines[3]), (2, lines[2])]
+        assert await store.logs_before("R1", 2, 9) == [(1, lines[0])]
+        assert await store.logs_before("R2", 1, 9) == []
 
     on(opened, test)
 

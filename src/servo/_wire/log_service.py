@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from servo._gen.arco.v1 import log_pb2 as pb
 from servo._wire.logs import log_batch_from_proto, log_batch_to_proto
+from servo._wire.times import timestamp_from_proto, timestamp_to_proto
 from servo.types.requests import ReadLogsRequest, ReadLogsResponse
 
 
@@ -13,15 +14,29 @@ def read_logs_request_to_proto(request: ReadLogsRequest, message: pb.ReadLogsReq
     message.task = request.task
     message.follow = request.follow
     message.after_cursor = request.after_cursor
+    if request.tail is not None:
+        message.tail = request.tail
+    if request.since is not None:
+        timestamp_to_proto(request.since, message.since)
+    if request.attempt is not None:
+        message.attempt = request.attempt
 
 
 def read_logs_request_from_proto(message: pb.ReadLogsRequest) -> ReadLogsRequest:
-    """Read which log is read."""
+    """Read which log is read.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+    has = message.HasField
     return ReadLogsRequest(
         run_id=message.run_id,
         task=message.task,
         follow=message.follow,
         after_cursor=message.after_cursor,
+        tail=message.tail if has("tail") else None,
+        since=timestamp_from_proto(message.since) if has("since") else None,
+        attempt=message.attempt if has("attempt") else None,
     )
 
 

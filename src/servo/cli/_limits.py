@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import click
@@ -14,6 +15,7 @@ from servo.types.amounts import amounts
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_is_moment = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?", re.ASCII).fullmatch
 _is_length = re.compile(r"([1-9][0-9]{0,7})([smhd]?)", re.ASCII).fullmatch
 
 
@@ -33,6 +35,41 @@ class _Seconds(click.ParamType):  # type: ignore[type-arg]  # older clicks have 
                 f"{value!r} is no length of time; write 90s, 15m, 2h or 1d, or seconds", param, ctx
             )
         return int(found[1]) * _SECONDS[found[2]]
+
+
+class Moment(click.ParamType):  # type: ignore[type-arg]  # older clicks have it not generic
+    """A moment: so long ago, or an ISO date with or without a time, local unless it has an offset.
+
+    Args:
+        now: Answers what time it is.
+    """
+
+    name = "time"
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        text = str(value)
+        found = _is_length(text)
+        try:
+            if found is not None and found[2]:
+                length = timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+                return self._now() - length
+            if _is_moment(text):
+                return datetime.fromisoformat(text).astimezone()
+        except (ValueError, OverflowError, OSError):
+            pass  # a day that no month has, or one that no clock reaches
+        self.fail(
+            f"{value!r} is not a time; write how long ago, such as 90s, 15m, 2h or 1d, or a date "
+            f"and time such as 2013-01-05T07:30",
+            param,
+            ctx,
+        )
 
 
 def options(command: Command) -> Command:

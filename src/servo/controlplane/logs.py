@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
@@ -17,6 +19,11 @@ from servo.types.records import Run
 from servo.types.requests import ReadLogsRequest, ReadLogsResponse
 
 _LOG_BATCHES_AT_ONCE = 64
+_END: Final = 2**62
+"""Greater than every cursor and every number of a line."""
+
+_Source: TypeAlias = tuple[str, int, LogStream]
+"""Task, attempt and stream, within which lines are numbered."""
 
 
 class Logs:
@@ -45,18 +52,24 @@ class Logs:
         await _check_cursor(workspace, run.run_id, request.after_cursor)
         signal = workspace.signals.subscribe(run.run_id)
         after, ended = request.after_cursor, False
-        seen: dict[tuple[str, int, LogStream], int] = {}
+        seen: dict[_Source, int] = {}
+        chosen = _Chosen(wanted, request.since, request.attempt)
+        skipped = 0
         try:
+            if request.tail is not None and not after:
+                after, skipped = await self._before_tail(workspace, run, request.tail, chosen)
+                # Who has to ask again goes on from here, and not from other last lines.
+                yield ReadLogsResponse(cursor=after)
             while True:
                 rows = await workspace.store.logs(run.run_id, after, _LOG_BATCHES_AT_ONCE)
                 if rows:
                     after = rows[-1][0]
-                    for _, batch in rows:
-                        if wanted is not None and batch.task_id not in wanted:
-                            continue
-                        if lines := _unseen(batch, seen):
+                    for cursor, batch in rows:
+                        lines = chosen.lines(batch)[skipped:]
+                        skipped = 0
+                        if lines := _unseen(batch, lines, seen):
                             fresh = replace(batch, lines=lines)
-                            yield ReadLogsResponse(batches=(fresh,), cursor=after)
+                            yield ReadLogsResponse(batches=(fresh,), cursor=cursor)
                     continue
                 if not request.follow or ended:
                     return
@@ -68,6 +81,35 @@ class Logs:
                     await signal.wait()
         finally:
             workspace.signals.unsubscribe(run.run_id, signal)
+
+    async def _before_tail(
+        self, workspace: Workspace, run: Run, count: int, chosen: _Chosen
+    ) -> tuple[int, int]:
+        """Find the last lines, reading backwards no more than there are of them.
+
+        Returns:
+            The cursor after which they begin, and how many chosen lines of the batch that follows
+            it come before them.
+        """
+        first: dict[_Source, int] = {}
+        rows = await workspace.store.logs_before(run.run_id, _END, _LOG_BATCHES_AT_ONCE)
+        newest = rows[0][0] if rows else 0
+        if not count:
+            return newest, 0
+        while rows:
+            for cursor, batch in rows:
+                lines = chosen.lines(batch)
+                for place in range(len(lines) - 1, -1, -1):
+                    line = lines[place]
+                    source = (batch.task_id, batch.attempt, line.stream)
+                    # A batch that came twice counts once, as it is shown once.
+                    if line.number < first.get(source, _END):
+                        first[source] = line.number
+                        count -= 1
+                        if not count:
+                            return cursor - 1, place
+            rows = await workspace.store.logs_before(run.run_id, rows[-1][0], _LOG_BATCHES_AT_ONCE)
+        return 0, 0
 
     async def _log_tasks(
         self, workspace: Workspace, run: Run, wanted: str
@@ -101,10 +143,37 @@ async def _check_cursor(workspace: Workspace, run_id: str, after: int) -> None:
         )
 
 
-def _unseen(batch: LogBatch, seen: dict[tuple[str, int, LogStream], int]) -> tuple[LogLine, ...]:
+class _Chosen(NamedTuple):
+    """Which lines are wanted.
+
+    Attributes:
+        tasks: Ids of tasks; `None` for all.
+        since: The earliest time of writing; `None` for any.
+        attempt: The number of the attempt; `None` for any.
+    """
+
+    tasks: frozenset[str] | None
+    since: datetime | None
+    attempt: int | None
+
+    def lines(self, batch: LogBatch) -> Sequence[LogLine]:
+        """Return the lines of a batch that are wanted."""
+        if self.tasks is not None and batch.task_id not in self.tasks:
+            return ()
+        if self.attempt not in (None, batch.attempt):
+            return ()
+        since = self.since
+        if since is None:
+            return batch.lines
+        return [one for one in batch.lines if one.written_at is None or one.written_at >= since]
+
+
+def _unseen(
+    batch: LogBatch, chosen: Sequence[LogLine], seen: dict[_Source, int]
+) -> tuple[LogLine, ...]:
     """Return the lines that did not come before: a worker repeats what it got no receipt for."""
     lines = []
-    for line in batch.lines:
+    for line in chosen:
         key = (batch.task_id, batch.attempt, line.stream)
         if line.number > seen.get(key, 0):
             seen[key] = line.number

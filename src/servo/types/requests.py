@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
@@ -335,12 +336,25 @@ class ListMaterializationsResponse(Struct, frozen=True, kw_only=True):
 
 
 class ReadLogsRequest(Struct, frozen=True, kw_only=True):
-    """Asks for the log of a run; ``task`` is a key, ``key[dimension=value]`` or a task id."""
+    """Asks for the log of a run; ``task`` is a key, ``key[dimension=value]`` or a task id.
+
+    Raises:
+        ValueError: ``tail`` is negative, or ``attempt`` less than 1.
+    """
 
     run_id: str
     task: str = ""
     follow: bool = False
     after_cursor: int = 0
+    tail: int | None = None
+    since: datetime | None = None
+    attempt: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.tail is not None and self.tail < 0:
+            raise ValueError(f"tail must not be negative, got {self.tail}")
+        if self.attempt is not None and self.attempt < 1:
+            raise ValueError(f"attempts are numbered from 1, got {self.attempt}")
 
 
 class ReadLogsResponse(Struct, frozen=True, kw_only=True):

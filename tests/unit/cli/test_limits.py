@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -52,3 +54,34 @@ def test_a_budget_is_read_as_it_was_written(budget: dict[str, str]) -> None:
 def test_a_budget_that_cannot_be_read_says_what_is_wrong(pairs: list[str], says: str) -> None:
     with pytest.raises(errors.InvalidArgumentError, match=says):
         _limits.parse_budget(pairs)
+
+
+NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("90s", NOON - timedelta(seconds=90)),
+        ("15m", NOON - timedelta(minutes=15)),
+        ("2h", NOON - timedelta(hours=2)),
+        ("1d", NOON - timedelta(days=1)),
+        ("2025-03-01T10:00Z", NOON - timedelta(hours=2)),
+        ("2025-03-01T11:00:00+01:00", NOON - timedelta(hours=2)),
+        ("2025-03-01 10:00:00+00:00", NOON - timedelta(hours=2)),
+    ],
+)
+def test_a_moment_is_so_long_ago_or_a_time(text: str, moment: datetime) -> None:
+    assert _limits.Moment(lambda: NOON).convert(text, None, None) == moment
+
+
+def test_a_moment_without_an_offset_is_local() -> None:
+    found = _limits.Moment().convert("2025-03-01T10:00", None, None)
+    assert found == datetime(2025, 3, 1, 10).astimezone()
+    assert _limits.Moment().convert("2025-03-01", None, None) == datetime(2025, 3, 1).astimezone()
+
+
+@pytest.mark.parametrize("text", ["", "soon", "90", "-5m", "2025-02-30", "10:00", "9999999d"])
+def test_what_is_no_moment_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(click.UsageError, match=r"90s, 15m, 2h or 1d, or a date"):
+        _limits.Moment().convert(text, None, None)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from datetime import datetime
+
+from msgspec.structs import replace
 
 from servo._wire import methods
 from servo.client._aio._calls import NO_TASKS, REOPEN_PAUSE, Calls, resumed
 from servo.client._aio._glue import aclosing, sleep
 from servo.client._aio._stream import AsyncStream
+from servo.errors import InvalidArgumentError
 from servo.types.logs import LogBatch
 from servo.types.requests import GetRunRequest, ReadLogsRequest, ReadLogsResponse
 
@@ -18,26 +22,45 @@ class AsyncLogs:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    def read(self, run_id: str, task: str = "", *, follow: bool = False) -> AsyncStream[LogBatch]:
+    def read(
+        self,
+        run_id: str,
+        task: str = "",
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+        attempt: int | None = None,
+    ) -> AsyncStream[LogBatch]:
         """Read the log of a run, through restarts of the control plane.
 
         Args:
             run_id: The id.
             task: Only tasks of this asset key, ``key[dimension=value,...]`` or task id.
             follow: Whether to wait for further lines until the run has ended.
+            tail: Only so many of the last lines, and with ``follow`` what comes after them.
+            since: Only lines that were written then or later, by the clocks of the workers; aware.
+            attempt: Only lines of attempts with this number, counted from 1.
 
         Returns:
             Each batch once, in the order in which they arrived.
 
         Raises:
+            InvalidArgumentError: ``tail`` or ``attempt`` is out of range.
             NotFoundError: There is no such run or task.
             UnavailableError: The control plane could not be reached for longer than the client's
                 timeout.
         """
-        return AsyncStream(self._read(run_id, task, follow))
+        try:
+            request = ReadLogsRequest(
+                run_id=run_id, task=task, follow=follow, tail=tail, since=since, attempt=attempt
+            )
+        except ValueError as exc:
+            raise InvalidArgumentError(str(exc)) from exc
+        return AsyncStream(self._read(request))
 
-    async def _read(self, run_id: str, task: str, follow: bool) -> AsyncGenerator[LogBatch, None]:
-        cursor = 0
+    async def _read(self, asked: ReadLogsRequest) -> AsyncGenerator[LogBatch, None]:
+        cursor, follow, run_id = 0, asked.follow, asked.run_id
         is_last = False
 
         async def open_stream() -> AsyncGenerator[ReadLogsResponse, None]:
@@ -45,7 +68,7 @@ class AsyncLogs:
             # Whoever is in between may end a stream well before the run has ended. Asked before
             # the stream is opened, the answer means that nothing can come after its end.
             is_last = not follow or await self._has_ended(run_id)
-            request = ReadLogsRequest(run_id=run_id, task=task, follow=follow, after_cursor=cursor)
+            request = replace(asked, after_cursor=cursor)
             stream = self._calls.stream(methods.READ_LOGS, request, sends_once=True)
             async with aclosing(stream) as responses:
                 async for response in responses:

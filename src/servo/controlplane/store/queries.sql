@@ -182,6 +182,10 @@ VALUES (
 SELECT cursor, task_id, record FROM log_batches WHERE run_id = :run_id AND cursor > :after
 ORDER BY cursor LIMIT :limit;
 
+-- name: logs_of_run_before
+SELECT cursor, task_id, record FROM log_batches WHERE run_id = :run_id AND cursor < :before
+ORDER BY cursor DESC LIMIT :limit;
+
 -- name: put_metrics*!
 INSERT INTO metrics (run_id, task_id, attempt, name, value, reported_at)
 VALUES (:run_id, :task_id, :attempt, :name, :value, :reported_at);

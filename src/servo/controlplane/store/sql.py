@@ -355,6 +355,17 @@ class SqlStore(ABC):
             ]
         )
 
+    async def logs_before(self, run_id: str, before: int, limit: int) -> list[tuple[int, LogBatch]]:
+        """Return log batches of a run before a cursor, the newest first."""
+        return await self._read(
+            lambda sql, db: [
+                (int(row[0]), _wire.decode(LogBatch, row[2]))
+                for row in sql.logs_of_run_before(
+                    db, run_id=run_id, before=before, limit=_rows(limit)
+                )
+            ]
+        )
+
 
 def _rows(limit: int) -> int:
     """Return a limit as both databases have it, where "all" is a number as well."""

@@ -164,3 +164,6 @@ class Store(Protocol):
 
     async def logs(self, run_id: str, after: int, limit: int) -> list[tuple[int, LogBatch]]:
         """Return log batches of a run after a cursor, each with its own cursor."""
+
+    async def logs_before(self, run_id: str, before: int, limit: int) -> list[tuple[int, LogBatch]]:
+        """Return log batches of a run before a cursor, the newest first."""

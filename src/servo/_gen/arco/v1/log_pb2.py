@@ -23,7 +23,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = add_file(b'\n\x11\x61rco/v1/log.proto\x12\x07\x61rco.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x01\n\x07LogLine\x12\x16\n\x06number\x18\x01 \x01(\x03R\x06number\x12*\n\x06stream\x18\x02 \x01(\x0e\x32\x12.arco.v1.LogStreamR\x06stream\x12\x39\n\nwritten_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\twrittenAt\x12\x14\n\x05level\x18\x04 \x01(\tR\x05level\x12\x12\n\x04text\x18\x05 \x01(\tR\x04text\x12\x1c\n\ttruncated\x18\x06 \x01(\x08R\ttruncated\x12#\n\rdropped_after\x18\x07 \x01(\x03R\x0c\x64roppedAfter\"e\n\x08LogBatch\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05R\x07\x61ttempt\x12&\n\x05lines\x18\x03 \x03(\x0b\x32\x10.arco.v1.LogLineR\x05lines\"w\n\x0fReadLogsRequest\x12\x15\n\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x12\n\x04task\x18\x02 \x01(\tR\x04task\x12\x16\n\x06\x66ollow\x18\x03 \x01(\x08R\x06\x66ollow\x12!\n\x0c\x61\x66ter_cursor\x18\x04 \x01(\x03R\x0b\x61\x66terCursor\"W\n\x10ReadLogsResponse\x12+\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x11.arco.v1.LogBatchR\x07\x62\x61tches\x12\x16\n\x06\x63ursor\x18\x02 \x01(\x03R\x06\x63ursor*i\n\tLogStream\x12\x1a\n\x16LOG_STREAM_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_STREAM_STDOUT\x10\x01\x12\x15\n\x11LOG_STREAM_STDERR\x10\x02\x12\x12\n\x0eLOG_STREAM_LOG\x10\x03\x32T\n\nLogService\x12\x46\n\x08ReadLogs\x12\x18.arco.v1.ReadLogsRequest\x1a\x19.arco.v1.ReadLogsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = add_file(b'\n\x11\x61rco/v1/log.proto\x12\x07\x61rco.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x01\n\x07LogLine\x12\x16\n\x06number\x18\x01 \x01(\x03R\x06number\x12*\n\x06stream\x18\x02 \x01(\x0e\x32\x12.arco.v1.LogStreamR\x06stream\x12\x39\n\nwritten_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\twrittenAt\x12\x14\n\x05level\x18\x04 \x01(\tR\x05level\x12\x12\n\x04text\x18\x05 \x01(\tR\x04text\x12\x1c\n\ttruncated\x18\x06 \x01(\x08R\ttruncated\x12#\n\rdropped_after\x18\x07 \x01(\x03R\x0c\x64roppedAfter\"e\n\x08LogBatch\x12\x17\n\x07task_id\x18\x01 \x01(\tR\x06taskId\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05R\x07\x61ttempt\x12&\n\x05lines\x18\x03 \x03(\x0b\x32\x10.arco.v1.LogLineR\x05lines\"\xf6\x01\n\x0fReadLogsRequest\x12\x15\n\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x12\n\x04task\x18\x02 \x01(\tR\x04task\x12\x16\n\x06\x66ollow\x18\x03 \x01(\x08R\x06\x66ollow\x12!\n\x0c\x61\x66ter_cursor\x18\x04 \x01(\x03R\x0b\x61\x66terCursor\x12\x17\n\x04tail\x18\x05 \x01(\x05H\x00R\x04tail\x88\x01\x01\x12\x30\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x05since\x12\x1d\n\x07\x61ttempt\x18\x07 \x01(\x05H\x01R\x07\x61ttempt\x88\x01\x01\x42\x07\n\x05_tailB\n\n\x08_attempt\"W\n\x10ReadLogsResponse\x12+\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x11.arco.v1.LogBatchR\x07\x62\x61tches\x12\x16\n\x06\x63ursor\x18\x02 \x01(\x03R\x06\x63ursor*i\n\tLogStream\x12\x1a\n\x16LOG_STREAM_UNSPECIFIED\x10\x00\x12\x15\n\x11LOG_STREAM_STDOUT\x10\x01\x12\x15\n\x11LOG_STREAM_STDERR\x10\x02\x12\x12\n\x0eLOG_STREAM_LOG\x10\x03\x32T\n\nLogService\x12\x46\n\x08ReadLogs\x12\x18.arco.v1.ReadLogsRequest\x1a\x19.arco.v1.ReadLogsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,16 +32,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOGSERVICE'].methods_by_name['ReadLogs']._loaded_options = None
   _globals['_LOGSERVICE'].methods_by_name['ReadLogs']._serialized_options = b'\220\002\001'
-  _globals['_LOGSTREAM']._serialized_start=624
-  _globals['_LOGSTREAM']._serialized_end=729
+  _globals['_LOGSTREAM']._serialized_start=752
+  _globals['_LOGSTREAM']._serialized_end=857
   _globals['_LOGLINE']._serialized_start=64
   _globals['_LOGLINE']._serialized_end=309
   _globals['_LOGBATCH']._serialized_start=311
   _globals['_LOGBATCH']._serialized_end=412
-  _globals['_READLOGSREQUEST']._serialized_start=414
-  _globals['_READLOGSREQUEST']._serialized_end=533
-  _globals['_READLOGSRESPONSE']._serialized_start=535
-  _globals['_READLOGSRESPONSE']._serialized_end=622
-  _globals['_LOGSERVICE']._serialized_start=731
-  _globals['_LOGSERVICE']._serialized_end=815
+  _globals['_READLOGSREQUEST']._serialized_start=415
+  _globals['_READLOGSREQUEST']._serialized_end=661
+  _globals['_READLOGSRESPONSE']._serialized_start=663
+  _globals['_READLOGSRESPONSE']._serialized_end=750
+  _globals['_LOGSERVICE']._serialized_start=859
+  _globals['_LOGSERVICE']._serialized_end=943
 # @@protoc_insertion_point(module_scope)

@@ -138,6 +138,9 @@ class ReadLogsRequest(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
     AFTER_CURSOR_FIELD_NUMBER: _builtins.int
+    TAIL_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run."""
     task: _builtins.str
@@ -146,6 +149,16 @@ class ReadLogsRequest(_message.Message):
     """Whether to wait for further lines until the run ends."""
     after_cursor: _builtins.int
     """Where to go on, from an earlier response."""
+    tail: _builtins.int
+    """Only so many of the last lines, and with `follow` what comes after them; absent for all. It
+    counts for the beginning only: where `after_cursor` is given, it is ignored.
+    """
+    attempt: _builtins.int
+    """Only lines of attempts with this number; absent for all."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Only lines that were written then or later, by the clock of the worker that wrote them."""
+
     def __init__(
         self,
         *,
@@ -153,12 +166,22 @@ class ReadLogsRequest(_message.Message):
         task: _builtins.str = ...,
         follow: _builtins.bool = ...,
         after_cursor: _builtins.int = ...,
+        tail: _builtins.int | None = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        attempt: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_tail", b"_tail", "attempt", b"attempt", "since", b"since", "tail", b"tail"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_cursor", b"after_cursor", "follow", b"follow", "run_id", b"run_id", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_tail", b"_tail", "after_cursor", b"after_cursor", "attempt", b"attempt", "follow", b"follow", "run_id", b"run_id", "since", b"since", "tail", b"tail", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__attempt: _TypeAlias = _typing.Literal["attempt"]  # noqa: Y015
+    _WhichOneofArgType__attempt: _TypeAlias = _typing.Literal["_attempt", b"_attempt"]  # noqa: Y015
+    _WhichOneofReturnType__tail: _TypeAlias = _typing.Literal["tail"]  # noqa: Y015
+    _WhichOneofArgType__tail: _TypeAlias = _typing.Literal["_tail", b"_tail"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attempt) -> _WhichOneofReturnType__attempt | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tail) -> _WhichOneofReturnType__tail | None: ...
 
 Global___ReadLogsRequest: _TypeAlias = ReadLogsRequest  # noqa: Y015
 
