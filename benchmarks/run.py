@@ -21,6 +21,7 @@ from typing import Any, Final
 import calls
 import event_log
 import history
+import hostile
 import idle
 import imports
 import latency
@@ -40,10 +41,10 @@ BENCHMARKS: Final = {
     module.NAME: module
     for module in (
         imports, manifest, tasks, calls, serve, latency, idle, event_log, soak, history, rows,
-        mutants, chaos,
+        mutants, chaos, hostile,
     )
 }  # fmt: skip
-BY_NAME_ONLY: Final = frozenset({history.NAME, rows.NAME, mutants.NAME, chaos.NAME})
+BY_NAME_ONLY: Final = frozenset({history.NAME, rows.NAME, mutants.NAME, chaos.NAME, hostile.NAME})
 """What takes so long that it is left out unless it is asked for."""
 RESULTS: Final = HERE / "results"
 

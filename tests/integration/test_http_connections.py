@@ -29,9 +29,11 @@ class Echo:
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
+        self.started = 0
         self.gone = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.started += 1
         body = b""
         while True:
             message = await receive()
@@ -68,7 +70,11 @@ async def said(url: str, *parts: bytes, pause: float = 0.05) -> bytes:
             break
         writer.write(part)
         await asyncio.wait([reading], timeout=pause)
-    found = await asyncio.wait_for(reading, 30)
+    try:
+        # What is written after the other side has closed may cost the answer.
+        found = await asyncio.wait_for(reading, 30)
+    except ConnectionError:
+        found = b""
     writer.close()
     return found
 
@@ -81,9 +87,10 @@ async def test_a_connection_that_says_nothing_is_closed(_: Path) -> None:
 
 @sync
 async def test_a_head_that_comes_byte_by_byte_has_one_deadline(_: Path) -> None:
-    async with listening(head_seconds=0.4) as (url, _app):
-        parts = [REQUEST[n : n + 1] for n in range(30)]
-        assert (await said(url, *parts, pause=0.1)).startswith(b"HTTP/1.1 408 ")
+    async with listening(head_seconds=0.4) as (url, app):
+        parts = [REQUEST[n : n + 1] for n in range(len(REQUEST))]
+        assert b"HTTP/1.1 200 " not in await said(url, *parts, pause=0.1)
+        assert app.started == 0
 
 
 @sync

@@ -16,7 +16,7 @@ from pathlib import Path
 from servo import errors
 from servo.config import Settings, load
 from servo.config.logs import configure_logging
-from servo.controlplane.limits import MAX_REQUEST_BYTES, RateLimit
+from servo.controlplane.limits import MAX_REQUEST_BYTES, SWITCH_SECONDS, RateLimit
 from servo.controlplane.oidc import OidcConfig
 from servo.controlplane.serve import ControlPlane, ControlPlaneConfig
 from servo.controlplane.tls import TlsConfig
@@ -65,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load(None, os.environ)
         configure_logging(settings)
         config = _config(given, settings)
+        sys.setswitchinterval(SWITCH_SECONDS)
         asyncio.run(_serve(config, given.server_file))
     except errors.ServoError as exc:
         print(f"error: {exc}", file=sys.stderr)

@@ -19,6 +19,7 @@ import time
 from collections import OrderedDict
 from email.utils import formatdate
 from enum import Enum
+from itertools import islice
 from typing import Any, Final
 
 import h11
@@ -30,7 +31,11 @@ from servo.controlplane.limits import HttpLimits
 
 _LOG = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 64
+_AT_ONCE: Final = 8
+"""Connections that are accepted, or closed, in one step of the event loop: each takes 0.3 ms."""
+_SWEEP_SECONDS: Final = 0.1
+_HELD_HEAD: Final = 16 * 1024
+"""Bytes without the end of a line that are kept until HTTP looks at them."""
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_SECONDS: Final = 0.1
 _LOG_EVERY_SECONDS: Final = 60.0
@@ -66,6 +71,13 @@ class _Slot:
             # The handshake notices; its task closes the descriptor.
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
+
+    def too_slow(self) -> None:
+        """Say that a request was too slow, and close it."""
+        if self.protocol is not None:
+            self.protocol.too_slow()
+        else:
+            self.close()
 
 
 class Connections:
@@ -103,10 +115,12 @@ class Connections:
         self._config.load()
         self._state = ServerState()
         self._open: dict[_Slot, None] = {}
-        self._waiting: OrderedDict[_Slot, None] = OrderedDict()
-        self._idle: OrderedDict[_Slot, None] = OrderedDict()
+        # By phase, those first that have been in it longest; with the time at which it began.
+        self._phases: dict[_Phase, OrderedDict[_Slot, float]] = {
+            phase: OrderedDict() for phase in _Phase
+        }
         self._adopting: set[asyncio.Task[None]] = set()
-        self._dating: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
         self._resuming: asyncio.TimerHandle | None = None
         self._logged_at = float("-inf")
         self._spare = _spare_descriptor()
@@ -114,7 +128,7 @@ class Connections:
     def start(self) -> None:
         """Begin to accept."""
         loop = asyncio.get_running_loop()
-        self._dating = loop.create_task(self._date())
+        self._sweeping = loop.create_task(self._sweep())
         loop.add_reader(self._listening, self._accept)
 
     async def stop(self, grace: float) -> None:
@@ -135,8 +149,8 @@ class Connections:
             task.cancel()
         for slot in list(self._open):
             slot.close()
-        if self._dating is not None:
-            self._dating.cancel()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         if self._spare is not None:
             os.close(self._spare)
             self._spare = None
@@ -149,19 +163,14 @@ class Connections:
 
     def moved(self, slot: _Slot, phase: _Phase) -> None:
         """Note that a connection does something else from now on."""
+        self._phases[slot.phase].pop(slot, None)
         slot.phase = phase
-        self._waiting.pop(slot, None)
-        self._idle.pop(slot, None)
-        if phase is _Phase.IDLE:
-            self._idle[slot] = None
-        elif phase is not _Phase.BUSY:
-            self._waiting[slot] = None
+        self._phases[phase][slot] = time.monotonic()
 
     def forget(self, slot: _Slot) -> None:
         """Note that a connection is closed."""
         self._open.pop(slot, None)
-        self._waiting.pop(slot, None)
-        self._idle.pop(slot, None)
+        self._phases[slot.phase].pop(slot, None)
 
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):
@@ -187,13 +196,17 @@ class Connections:
 
     def _make_room(self) -> bool:
         """Close the connection that has waited longest for its other side."""
-        for waiting in (self._waiting, self._idle):
-            if waiting:
-                oldest = next(iter(waiting))
-                self.forget(oldest)
-                oldest.close()
-                return True
-        return False
+        silent = [self._phases[one] for one in (_Phase.HANDSHAKE, _Phase.HEAD, _Phase.BODY)]
+        oldest = min(
+            (next(iter(phase.items())) for phase in silent if phase),
+            key=lambda one: one[1],
+            default=None,
+        ) or next(iter(self._phases[_Phase.IDLE].items()), None)
+        if oldest is None:
+            return False
+        self.forget(oldest[0])
+        oldest[0].close()
+        return True
 
     def _refuse(self, connection: socket.socket) -> None:
         self._say_once(
@@ -249,11 +262,27 @@ class Connections:
             self.forget(slot)
             slot.connection.close()
 
-    async def _date(self) -> None:
+    async def _sweep(self) -> None:
+        """Close what is too slow, a few at a time, and tell uvicorn what day it is."""
+        limits = self.limits
+        deadlines = (
+            (_Phase.HANDSHAKE, limits.head_seconds),
+            (_Phase.HEAD, limits.head_seconds),
+            (_Phase.BODY, limits.body_seconds),
+        )
         while True:
             now = formatdate(time.time(), usegmt=True).encode()
             self._state.default_headers = [(b"date", now), *self._config.encoded_headers]
-            await asyncio.sleep(1)
+            has_more = False
+            for phase, seconds in deadlines:
+                overdue = time.monotonic() - seconds
+                waiting = list(islice(self._phases[phase].items(), _AT_ONCE))
+                late = [slot for slot, since in waiting if since <= overdue]
+                for slot in late:
+                    self.forget(slot)
+                    slot.too_slow()
+                has_more = has_more or len(late) == _AT_ONCE
+            await asyncio.sleep(0 if has_more else _SWEEP_SECONDS)
 
 
 class _Protocol(H11Protocol):
@@ -265,25 +294,30 @@ class _Protocol(H11Protocol):
         super().__init__(config=config, server_state=state, app_state={})
         self._slot = slot
         self._table = table
-        self._limit: asyncio.TimerHandle | None = None
+        self._held = bytearray()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Wait for the first request."""
         super().connection_made(transport)
         self._slot.protocol = self
         if self._table.holds(self._slot):
-            self._enter(_Phase.HEAD)
+            self._table.moved(self._slot, _Phase.HEAD)
         else:
             self.give_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the table."""
-        self._stop_limit()
         self._table.forget(self._slot)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Go on with a request."""
+        """Go on with a request; a line of its head is looked at when it is complete."""
+        if self._slot.phase is _Phase.HEAD:
+            self._held += data
+            if b"\n" not in data and len(self._held) < _HELD_HEAD:
+                return
+            data = bytes(self._held)
+            self._held.clear()
         super().data_received(data)
         self._look(_Phase.HEAD)
 
@@ -294,7 +328,6 @@ class _Protocol(H11Protocol):
 
     def give_up(self) -> None:
         """Close the connection now."""
-        self._stop_limit()
         self._disconnect()
         self.transport.abort()
 
@@ -314,22 +347,10 @@ class _Protocol(H11Protocol):
         else:
             phase = when_idle if state is h11.IDLE else _Phase.BUSY
         if phase is not self._slot.phase:
-            self._enter(phase)
+            self._table.moved(self._slot, phase)
 
-    def _enter(self, phase: _Phase) -> None:
-        self._stop_limit()
-        self._table.moved(self._slot, phase)
-        limits = self._table.limits
-        seconds = {_Phase.HEAD: limits.head_seconds, _Phase.BODY: limits.body_seconds}.get(phase)
-        if seconds is not None:
-            self._limit = self.loop.call_later(seconds, self._too_slow)
-
-    def _stop_limit(self) -> None:
-        if self._limit is not None:
-            self._limit.cancel()
-            self._limit = None
-
-    def _too_slow(self) -> None:
+    def too_slow(self) -> None:
+        """Say that the request took too long to arrive, and close the connection."""
         cycle: Any = self.cycle
         if cycle is not None and self._slot.phase is _Phase.BODY and cycle.response_started:
             self.give_up()

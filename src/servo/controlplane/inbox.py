@@ -19,7 +19,7 @@ from servo.controlplane.limits import MESSAGE_SECONDS
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 _TENANT_MESSAGES: Final = 64
-_OPEN_MESSAGES: Final = 64
+_OPEN_MESSAGES: Final = 16
 
 
 class Inbox:

@@ -25,6 +25,11 @@ _LEAST_CONNECTIONS: Final = 16
 _MOST_BUCKETS: Final = 10_000
 
 
+SWITCH_SECONDS: Final = 0.000_5
+"""How long Python code in a thread may go on while the event loop waits for the interpreter; the
+usual 5 ms, for each of several threads and each step of a call, add up to what callers notice."""
+
+
 def connections_of_a_port() -> int:
     """Return how many connections one of the two ports may hold, after the limit of open files."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

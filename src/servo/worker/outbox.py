@@ -42,6 +42,10 @@ __all__ = ["Outbox"]
 _MAX_LINES: Final = 10_000
 """Lines that may wait; whoever logs more waits until there is room."""
 _MAX_METRICS: Final = 10_000
+MAX_RESULT_BYTES: Final = 2 * 1024 * 1024
+"""The largest result; the control plane takes messages of twice as much."""
+_SURELY_ALLOWED: Final = 32 * 1024
+"""A smaller result has fewer parts than are allowed."""
 _SPENT_SECONDS: Final = 0.01
 """What is spent sooner than this after the last time may wait for the thread."""
 
@@ -134,10 +138,13 @@ class Outbox:
             # Before the result is out: the next attempt may begin as soon as it is.
             self._lease = None
             try:
-                self._send([*first, finished])
+                payload = _encoded([*first, finished])
+                _check_result(payload)
             except errors.InvalidArgumentError as exc:
-                # Text from user code (metadata, names of columns) may be none that can be sent.
-                self._send([*first, replace(finished, outcome=failure_of(exc), checks=())])
+                # Text from user code (metadata, names of columns) may be none that can be sent, or
+                # be too much.
+                payload = _encoded([*first, replace(finished, outcome=failure_of(exc), checks=())])
+            self._channel.sendall(pack(payload))
 
     @property
     def task(self) -> tuple[str, int] | None:
@@ -178,7 +185,28 @@ class Outbox:
         return messages
 
     def _send(self, messages: list[WorkerMessage]) -> None:
-        self._channel.sendall(pack(_wire.encode(OpenSessionRequest(messages=tuple(messages)))))
+        self._channel.sendall(pack(_encoded(messages)))
+
+
+def _encoded(messages: list[WorkerMessage]) -> bytes:
+    return _wire.encode(OpenSessionRequest(messages=tuple(messages)))
+
+
+def _check_result(payload: bytes) -> None:
+    """Refuse here what the control plane would: there it would end the session of the worker.
+
+    Raises:
+        servo.errors.InvalidArgumentError: The result is too large, or has too many parts.
+    """
+    if len(payload) > MAX_RESULT_BYTES:
+        raise errors.InvalidArgumentError(
+            f"the result of the attempt takes {len(payload):,} bytes, more than the "
+            f"{MAX_RESULT_BYTES:,} that can be reported; report less metadata, fewer columns or "
+            "shorter observations of checks",
+            code="RESULT_TOO_LARGE",
+        )
+    if len(payload) > _SURELY_ALLOWED:
+        _wire.methods.OPEN_SESSION.decode_request(payload)
 
 
 def _print(line: LogLine) -> None:

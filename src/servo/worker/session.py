@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import Final
 
 from servo.types.logs import LogBatch
@@ -24,6 +25,7 @@ from servo.types.sessions import (
     AttemptProgressed,
     AttemptSpent,
     AttemptStarted,
+    AttemptSucceeded,
     CancelTask,
     CreditGrant,
     DispatchReceived,
@@ -272,8 +274,7 @@ class Session:
             self._latest.clear()
         while self._outbox and len(messages) < _MAX_MESSAGES and size < _MAX_BATCH_BYTES:
             message = self._outbox.popleft()
-            if isinstance(message, LogBatch):
-                size += sum(len(line.text) + _ENCODED_LINE_BYTES for line in message.lines)
+            size += _size_of(message)
             messages.append(message)
         return tuple(messages)
 
@@ -284,3 +285,21 @@ class Session:
         if missing > 0:
             self._credit += missing
             self._outbox.append(CreditGrant(attempts=missing))
+
+
+def _size_of(message: WorkerMessage) -> int:
+    """Estimate the bytes of what may be large on the wire; 0 for everything else."""
+    if isinstance(message, LogBatch):
+        return sum(len(line.text) + _ENCODED_LINE_BYTES for line in message.lines)
+    if not isinstance(message, AttemptFinished):
+        return 0
+    size = sum(
+        len(check.message) + sum(map(len, chain.from_iterable(check.observed.items())))
+        for check in message.checks
+    )
+    if isinstance(message.outcome, AttemptSucceeded):
+        made = message.outcome.materialization
+        if made.columns or made.metadata:
+            size += sum(len(column.name) + len(column.type) + 8 for column in made.columns)
+            size += sum(map(len, chain.from_iterable(made.metadata.items())))
+    return size

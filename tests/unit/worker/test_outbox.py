@@ -5,23 +5,28 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from servo import _wire
+from servo.types.keys import AssetKey
 from servo.types.logs import LogBatch, LogLine, LogStream
-from servo.types.records import Failure, Progress
+from servo.types.partition_keys import PartitionKey
+from servo.types.records import Column, Failure, Materialization, Progress
 from servo.types.runs import FailureCategory
 from servo.types.sessions import (
     AttemptFinished,
     AttemptProgressed,
     AttemptSpent,
+    AttemptSucceeded,
     Lease,
     OpenSessionRequest,
     WorkerMessage,
 )
 from servo.worker.frames import FrameParser
-from servo.worker.outbox import Outbox
+from servo.worker.outbox import MAX_RESULT_BYTES, Outbox
 
 LEASE = Lease(task_id="t", attempt=1, token=1)
 FINISHED = AttemptFinished(
@@ -97,3 +102,45 @@ def test_what_is_spent_is_on_its_way_when_the_call_returns(
     (frame,) = FrameParser().feed(channel.recv(1 << 16))
     (message,) = _wire.decode(OpenSessionRequest, frame).messages
     assert message == AttemptSpent(lease=LEASE, spent={"usd": "0.25"})
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({"metadata": {"report": "x" * MAX_RESULT_BYTES}}, "more than the 2,097,152"),
+        ({"metadata": {str(n): "" for n in range(10_001)}}, "Materialization.metadata has 10,001"),
+        ({"columns": [Column(name="c", type="t")] * 20_001}, "Materialization.columns has 20,001"),
+    ],
+)
+def test_a_result_that_the_control_plane_would_refuse_fails_its_attempt_only(
+    ends: tuple[Outbox, socket.socket], made: dict[str, Any], said: str
+) -> None:
+    outbox, channel = ends
+    key = AssetKey("raw", "a")
+    materialization = Materialization(
+        materialization_id="m", asset_key=key, partition_key=PartitionKey(), **made
+    )
+    result = replace(FINISHED, outcome=AttemptSucceeded(materialization=materialization))
+    outbox.finish(result)
+    (finished,) = heard(channel)
+    assert isinstance(finished, AttemptFinished)
+    assert isinstance(finished.outcome, Failure)
+    assert said in finished.outcome.message
+
+
+def test_a_large_result_that_is_allowed_arrives_as_it_is(
+    ends: tuple[Outbox, socket.socket],
+) -> None:
+    outbox, channel = ends
+    materialization = Materialization(
+        materialization_id="m",
+        asset_key=AssetKey("raw", "a"),
+        partition_key=PartitionKey(),
+        columns=tuple(Column(name=f"c{n}", type="int64") for n in range(20_000)),
+        metadata={"report": "x" * 1_000_000},
+    )
+    result = replace(FINISHED, outcome=AttemptSucceeded(materialization=materialization))
+    sending = threading.Thread(target=outbox.finish, args=(result,))
+    sending.start()
+    assert heard(channel) == [result]
+    sending.join()
