@@ -554,6 +554,16 @@ def test_the_key_of_a_higher_layer_wins_over_the_file_of_a_lower_one(tmp_path: P
     assert (settings.read_api_key(), settings.api_key_file) == ("key", "")
 
 
+def test_a_key_wins_over_a_file_and_without_either_there_is_no_key(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from-file\n")
+    path = str(tmp_path / "key")
+    assert Settings(api_key="key", api_key_file=path).read_api_key() == "key"
+    # The file is not even looked at.
+    assert Settings(api_key="key", api_key_file=f"{path}-missing").read_api_key() == "key"
+    assert Settings(api_key_file=path).read_api_key() == "from-file"
+    assert Settings().read_api_key() == ""
+
+
 def test_a_key_and_a_file_in_one_layer_are_refused() -> None:
     with pytest.raises(errors.ConfigurationError, match="both give a key; remove one") as caught:
         load(None, {"SERVO_API_KEY": SECRET, "SERVO_API_KEY_FILE": "/run/key"})
