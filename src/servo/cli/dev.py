@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from servo import errors
-from servo.cli import _build, _environment, _output, _watch
+from servo.cli import _build, _dev_lines, _environment, _output, _watch
 from servo.cli._session import Session, any_environment_option, pass_session
 from servo.cli._state import HostKind
 from servo.cli.host import AlreadyHostedError, Host
@@ -70,12 +70,15 @@ async def _serve(project: Project, load: Callable[[], Project], *, any_environme
                 f"{_environment.listed(host.differences)}. 'servo cancel RUN' ends them; 'servo "
                 f"dev --any-environment' goes on with them in this one."
             )
+        elif host.active_runs:
+            _output.echo(f"Going on with {_output.count(host.active_runs, 'unfinished run')}.")
+        showing = asyncio.create_task(_dev_lines.follow(host))
         serving = asyncio.create_task(host.serve())
         reloading = asyncio.create_task(_reload_on_change(project, host, load))
         # Whichever ends first, by a signal or by an error, ends the other.
         done, _ = await asyncio.wait({serving, reloading}, return_when=asyncio.FIRST_COMPLETED)
         host.stopping.set()
-        await asyncio.gather(serving, reloading)
+        await asyncio.gather(serving, reloading, showing)
         for task in done:
             task.result()
         _output.echo("Stopping.")

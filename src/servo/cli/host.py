@@ -227,6 +227,18 @@ class Host:
         """The number of runs that have not ended."""
         return 0 if self._plane is None else self._plane.active_runs
 
+    @property
+    def connected_workers(self) -> int:
+        """The number of workers that wait for tasks or execute some."""
+        return 0 if self._plane is None else self._plane.connected_workers
+
+    @property
+    def workspaces(self) -> set[tuple[str, str]]:
+        """Tenant and workspace of what is served: the project's, and those that have work."""
+        settings = self._project.settings
+        active = () if self._plane is None else self._plane.active_workspaces
+        return {(settings.tenant_id, settings.workspace_id), *self._workers, *active}
+
     def reload_workers(self) -> None:
         """Let the workers import the project's code anew, after their current attempts."""
         for worker in self._workers.values():
