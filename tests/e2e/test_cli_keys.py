@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
+import stat
 from pathlib import Path
 
 from servo_project import ServoProject, wait_until
@@ -72,3 +74,29 @@ def test_the_server_file_is_for_its_owner_and_names_both_ports(project: ServoPro
     finally:
         dev.terminate()
         dev.wait(30)
+
+
+def test_a_key_is_written_to_a_file_that_only_its_owner_can_read(project: ServoProject) -> None:
+    out = project.root / "worker.key"
+    before = os.umask(0)
+    try:
+        made = project.ok("keys", "create", "--role", "worker", "--out", "worker.key")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    first = out.read_text()
+    assert re.fullmatch(r"servo_[a-z0-9]{8}_[A-Za-z0-9_-]{43}\n", first)
+    assert first.strip() not in made.out + made.err
+    assert "SERVO_API_KEY_FILE=worker.key" in made.out
+    out.chmod(0o644)
+    again = project.ok("keys", "create", "--role", "worker", "--out", "worker.key", "--json")
+    assert again.json["apiKey"] == ""
+    assert (stat.S_IMODE(out.stat().st_mode), out.read_text() != first) == (0o600, True)
+
+
+def test_where_a_key_cannot_be_written_none_is_made(project: ServoProject) -> None:
+    refused = project.run("keys", "create", "--role", "worker", "--out", "nowhere/worker.key")
+    assert refused.code == 74
+    assert "no key was made" in refused.err
+    assert project.run("keys", "create", "--role", "worker", "--out", "/dev/null").code == 2
+    assert project.ok("keys", "list").out == "There are no keys.\n"

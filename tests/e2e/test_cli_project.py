@@ -260,7 +260,8 @@ def test_dev_serves_reloads_and_leaves_nothing(project: ServoProject) -> None:
     assert project.server == server
 
     project.write("assets/b.py", "def broken(:\n")
-    assert "Changed: assets/b.py" in dev.stdout.readline()
+    while "Changed: assets/b.py" not in dev.stdout.readline():
+        pass
     assert dev.stderr is not None
     while "the last good manifest stays in use" not in dev.stderr.readline():
         pass

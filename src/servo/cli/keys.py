@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import click
 
+from servo import errors
 from servo.cli import _output
 from servo.cli._session import Session, pass_session
 from servo.types.access import ANY_WORKSPACE, ApiKey, ListKeysResponse, Role
@@ -78,6 +82,12 @@ def keys() -> None:
     metavar="WHEN",
     help="When it ends: 12h, 30d, 4w, a date (UTC), or never.",
 )
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the key to FILE, readable by you only, instead of printing it.",
+)
 @_output.json_option
 @pass_session
 def create(
@@ -89,23 +99,45 @@ def create(
     tenant: str | None,
     workspace: str,
     expires: datetime | None,
+    out: Path | None,
     as_json: bool,
 ) -> None:
-    """Make a key and print it: the only time that anybody sees it."""
+    """Make a key and print it, or write it to a file: it cannot be shown again.
+
+    With --out the file appears in one step, with mode 0600 whatever the umask; one that is there is
+    replaced, which is how a worker that reads SERVO_API_KEY_FILE gets a new key. With --json the
+    document has no key then.
+    """
+    if out is not None:
+        _check_writable(out)
     session.override(tenant_id=tenant)
     with session.connect() as connection:
         made = connection.client.keys.create(
             Role(role), name=name, workspace_id=workspace, expires_at=expires
         )
+        if out is not None:
+            try:
+                _write_key(out, made.api_key)
+            except OSError as exc:
+                # A key that nobody can read is of no use.
+                connection.client.keys.revoke(made.key.key_id)
+                raise errors.FilesystemError(
+                    f"the key cannot be written to {str(out)!r}: {exc.strerror}; it was revoked"
+                ) from exc
+            made = replace(made, api_key="")
     if as_json:
         _output.print_json(made)
         return
+    key = made.key
+    about = f"Key {key.key_id}: {key.role} of {_scope(key)}, {_end(key)}."
+    if out is not None:
+        click.echo(f"{about} It is in {str(out)!r}: SERVO_API_KEY_FILE={out}")
+        return
     # The key alone on standard output, so that it can be piped to where it is kept.
     click.echo(made.api_key)
-    key = made.key
     _output.note(
-        f"Key {key.key_id}: {key.role} of {_scope(key)}, {_end(key)}. It is not kept and cannot "
-        f"be shown again; whoever has it may use it, as SERVO_API_KEY."
+        f"{about} It is not kept and cannot be shown again; whoever has it may use it, as "
+        f"SERVO_API_KEY. --out FILE writes it to a file that only you can read."
     )
 
 
@@ -156,6 +188,24 @@ def revoke(session: Session, key_id: str, tenant: str | None, as_json: bool) -> 
         _output.print_json(key)
     else:
         _output.echo(f"Key {key.key_id} is {_end(key)}.")
+
+
+def _check_writable(out: Path) -> None:
+    """Refuse a place where the key could not be written, before there is one."""
+    if out.exists() and not out.is_file():
+        raise errors.InvalidArgumentError(f"--out {str(out)!r} is not a regular file")
+    parent = out.resolve().parent
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        raise errors.FilesystemError(
+            f"--out {str(out)!r}: the directory {str(parent)!r} does not exist or cannot be "
+            f"written to; no key was made"
+        )
+
+
+def _write_key(out: Path, key: str) -> None:
+    from servo.manifest import atomic
+
+    atomic.write(out.resolve(), f"{key}\n".encode(), mode=0o600)
 
 
 def _scope(key: ApiKey) -> str:

@@ -153,8 +153,8 @@ class Gate:
             if self._tokens is not None and credential.count(".") == 2:
                 return await self._tokens.verify(credential)
         raise errors.UnauthenticatedError(
-            "the API key is missing or wrong; set SERVO_API_KEY, or use the one in "
-            ".servo/server.json"
+            "the API key is missing or wrong; set SERVO_API_KEY, or SERVO_API_KEY_FILE, to a key "
+            "of this control plane"
         )
 
     def _caller(
