@@ -9,6 +9,7 @@ import pytest
 
 import _reference_docs
 from servo import errors
+from servo.cli._environment import IGNORED
 from servo.config.settings import setting_fields
 
 PAGES = _reference_docs.ROOT / _reference_docs.PAGES
@@ -44,3 +45,12 @@ def test_every_error_status_and_setting_has_a_row() -> None:
     page = (PAGES / "configuration.md").read_text()
     for one in setting_fields():
         assert f"| `SERVO_{one.name.upper()}` |" in page
+
+
+def test_every_variable_that_may_differ_is_on_the_page_about_environments() -> None:
+    page = (PAGES.parent / "howto" / "environment.md").read_text()
+    rows = [
+        f"| {origin} | {', '.join(f'`{name}`' for name in names)} |"
+        for origin, names in IGNORED.items()
+    ]
+    assert [row for row in rows if row not in page] == []
