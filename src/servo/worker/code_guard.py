@@ -139,4 +139,7 @@ class CodeGuard:
         )
 
 
-_HINT: Final = "Deploy what is there and run again, or give the worker the code that was deployed."
+_HINT: Final = (
+    "Deploy what is there and repeat the run with 'servo rerun', or give the worker the code that "
+    "was deployed."
+)
