@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 HOST_LOST_RACE: Final = 3
 """Exit code of a host that found another one in its place."""
 
-ASK_TO_LEAVE: Final = signal.SIGUSR1
+# Windows has neither the signal nor hosts.
+ASK_TO_LEAVE: Final[signal.Signals] = getattr(signal, "SIGUSR1", signal.SIGTERM)
 """Asks an idle host in the background to leave for one with another environment."""
 
 _START_TIMEOUT: Final = 30.0

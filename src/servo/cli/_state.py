@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 from dataclasses import dataclass, field
@@ -109,6 +108,8 @@ class ServerFile:
     @property
     def is_alive(self) -> bool:
         """Whether a process with that id exists; it may be another one by now."""
+        if os.name == "nt":
+            return False  # no host runs there, and `os.kill` would send a signal
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -158,6 +159,8 @@ class FileLock:
         Raises:
             FilesystemError: The file cannot be opened or locked.
         """
+        from servo._posix import fcntl  # late: commands for a server elsewhere need no lock
+
         if self._handle is None:
             self._handle = self._open()
         operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

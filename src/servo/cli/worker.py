@@ -59,6 +59,9 @@ def worker(
     comes from SERVO_API_KEY, or from the file that SERVO_API_KEY_FILE names, which is read again
     for each session: replace the file, then revoke the old key.
     """
+    from servo import _posix  # says in one line where workers do not run
+
+    del _posix
     session.override(
         api_url=url, worker_slots=slots, data_root=None if data_root is None else str(data_root)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from servo import errors
+from servo._posix import resource
 from servo._wire import methods
 
 MAX_REQUEST_BYTES: Final = methods.LARGE_REQUEST_BYTES

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from servo import errors
+from servo._posix import fcntl
 from servo.io.storage import STAGING_PREFIX, SUPERSEDED_FILE, refuse_shared_directory
 from servo.types.assets import Compression, IoConfig
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -27,8 +26,11 @@ def exclusive(path: Path, *, patience_seconds: float = PATIENCE_SECONDS) -> Iter
 
     Raises:
         LockfileError: Another process held it for that long.
+        ConfigurationError: The platform has no such locks.
         OSError: The file cannot be opened.
     """
+    from servo._posix import fcntl  # late: what only reads a lockfile works everywhere
+
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         deadline = time.monotonic() + patience_seconds

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Final
 
+from servo._posix import signal
 from servo.types.reasons import FailureReason
 from servo.types.records import Failure
 from servo.types.runs import FailureCategory

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
 import socket
 import struct
 import sys
-import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from servo import _wire, errors
+from servo._posix import fcntl, termios
 from servo.config.settings import without_credentials
 from servo.types.logs import LogBatch, LogStream
 from servo.types.sessions import (

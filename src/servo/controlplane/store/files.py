@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import resource
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from servo import errors
+from servo._posix import fcntl, resource
 
 LONGEST_PATH: Final = 504
 """Bytes that the path of a database may have: of SQLite's 512, the names of its journals."""
