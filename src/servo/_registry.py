@@ -46,8 +46,7 @@ class AssetRegistry:
                 if not self._replaces(before, after):
                     raise ValueError(
                         f"Duplicate asset key {str(asset.key)!r}: defined at "
-                        f"{location(before)} and at {location(after)}; rename one of the "
-                        f"functions, or give it name= or namespace={_notebook_hint(after)}"
+                        f"{location(before)} and at {location(after)}; {_remedy(known, asset)}"
                     )
                 self._by_function.pop(known.function, None)
             self._by_key[asset.key] = asset
@@ -173,7 +172,17 @@ def _holds(outer: CodeType, wanted: CodeType) -> bool:
     return False
 
 
-def _notebook_hint(function: FunctionType) -> str:
-    if function.__module__ != "__main__":
-        return ""
-    return "; servo.get_registry().clear() forgets what earlier cells have defined"
+def _remedy(known: Asset[..., Any], new: Asset[..., Any]) -> str:
+    modules = (known.__module__, new.__module__)
+    if len(set(modules)) == 2 and not all("namespace" in one.given for one in (known, new)):
+        above = new.__module__.split(".")
+        below = above[above.index("assets") + 1 :] if "assets" in above else above
+        return (
+            f"a namespace that is not given is the last part of the module, and {modules[0]!r} and "
+            f"{modules[1]!r} end alike; give one of them another, such as "
+            f"@asset(namespace={'_'.join(below)!r})"
+        )
+    notebook = "; servo.get_registry().clear() forgets what earlier cells have defined"
+    return "rename one of the functions, or give it name= or namespace=" + (
+        notebook if new.__module__ == "__main__" else ""
+    )

@@ -237,3 +237,19 @@ def test_threads_register_without_losing_any(registry: AssetRegistry) -> None:
     for thread in threads:
         thread.join()
     assert len(registry) == 200
+
+
+def test_two_modules_whose_names_end_alike_are_told_how_a_namespace_is_given(
+    registry: AssetRegistry,
+) -> None:
+    text = "@asset\ndef rate(ctx): ..."
+    run_cell(text, {"__name__": "assets.fin.eu.vat", "asset": asset}, "/p/assets/fin/eu/vat.py")
+    with pytest.raises(ValueError, match=r"Duplicate asset key 'vat\.rate'") as caught:
+        run_cell(text, {"__name__": "assets.us.vat", "asset": asset}, "/p/assets/us/vat.py")
+    assert "'assets.fin.eu.vat' and 'assets.us.vat' end alike" in str(caught.value)
+    assert "@asset(namespace='us_vat')" in str(caught.value)
+    given = "@asset(namespace='vat')\ndef rate(ctx): ..."
+    registry.clear()
+    run_cell(given, {"__name__": "assets.one", "asset": asset}, "/p/assets/one.py")
+    with pytest.raises(ValueError, match="rename one of the functions"):
+        run_cell(given, {"__name__": "assets.two", "asset": asset}, "/p/assets/two.py")

@@ -37,7 +37,7 @@ def to_message(value: object) -> Message:
         row.to_proto(value, message)
     except (ValueError, TypeError) as exc:
         raise InvalidArgumentError(
-            f"a {type(value).__name__} cannot be sent: {exc}; every text must be Unicode and "
+            f"the {type(value).__name__} cannot be sent: {exc}; every text must be Unicode and "
             f"every number fit its field"
         ) from exc
     return message

@@ -75,6 +75,11 @@ def needs(check: Check) -> tuple[str, ...]:
     return ()
 
 
+def counted(number: int, noun: str) -> str:
+    """Return ``1 row`` or ``2 rows``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def result_of(check: BaseCheck, finding: _Finding, parameter_name: str) -> CheckResult:
     """Put a finding together with the definition of its check."""
     return CheckResult(
@@ -109,16 +114,18 @@ def _row_count(check: RowCountCheck, table: pa.Table) -> _Finding:
     observed = {"row_count": str(rows)}
     if low is not None and rows < low:
         return _Finding(
-            passed=False, message=f"{rows} rows, at least {low} expected", observed=observed
+            passed=False,
+            message=f"{counted(rows, 'row')}, at least {low} expected",
+            observed=observed,
         )
     if high is not None and rows > high:
         return _Finding(
             passed=False,
-            message=f"{rows} rows, at most {high} expected",
+            message=f"{counted(rows, 'row')}, at most {high} expected",
             observed=observed,
             failed_rows=rows - high,
         )
-    return _Finding(passed=True, message=f"{rows} rows", observed=observed)
+    return _Finding(passed=True, message=counted(rows, "row"), observed=observed)
 
 
 def _not_null(check: NotNullCheck, table: pa.Table) -> _Finding:
@@ -132,8 +139,10 @@ def _not_null(check: NotNullCheck, table: pa.Table) -> _Finding:
         if (rows - count) * PARTS_PER_MILLION < check.min_ratio_ppm * rows
     ]
     if not bad:
-        return _Finding(passed=True, message=f"{rows} rows looked at", observed=observed)
-    found = ", ".join(f"{name!r} has {nulls[name]} nulls in {rows} rows" for name in bad)
+        return _Finding(passed=True, message=f"{counted(rows, 'row')} looked at", observed=observed)
+    found = ", ".join(
+        f"{name!r} has {counted(nulls[name], 'null')} in {counted(rows, 'row')}" for name in bad
+    )
     share = check.min_ratio_ppm / 10_000
     wanted = "" if check.min_ratio_ppm == PARTS_PER_MILLION else f", {share:g} % values expected"
     missing = pc.is_null(table.column(bad[0]))
@@ -156,12 +165,13 @@ def _unique(check: UniqueCheck, table: pa.Table) -> _Finding:
     observed = {"row_count": str(table.num_rows), "distinct": str(distinct)}
     if not failed:
         return _Finding(
-            passed=True, message=f"{distinct} distinct rows", observed=observed, failed_rows=0
+            passed=True, message=counted(distinct, "distinct row"), observed=observed, failed_rows=0
         )
     names = ", ".join(check.columns)
     return _Finding(
         passed=False,
-        message=f"{failed} rows repeat the ({names}) of another, for example {_example(keys)}",
+        message=f"{counted(failed, 'row')} {'repeats' if failed == 1 else 'repeat'} the ({names}) "
+        f"of another, for example {_example(keys)}",
         observed=observed,
         failed_rows=failed,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from servo import _extras
 
@@ -31,7 +31,10 @@ def violations(query: str, table: pa.Table) -> tuple[bool, str, int | None]:
     with _extras.needing("duckdb", "a custom_sql check"):
         import duckdb
     with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as connection:
-        connection.register("data", table)
+        try:
+            connection.register("data", table)
+        except duckdb.Error as exc:
+            return False, _unknown_types(connection, table, exc), None
         try:
             statements = connection.extract_statements(query)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
@@ -45,6 +48,28 @@ def violations(query: str, table: pa.Table) -> tuple[bool, str, int | None]:
             names = [column[0] for column in sample.description or ()]
             values = sample.fetchone() or ()
         except duckdb.Error as exc:
-            return False, f"the query cannot be run: {exc}", None
+            return False, f"the query cannot be run: {_one_line(exc)}", None
     row = ", ".join(f"{name}={value!r:.80}" for name, value in zip(names, values, strict=False))
-    return False, f"{failed} violating rows, for example {row}", failed
+    rows = "1 violating row" if failed == 1 else f"{failed} violating rows"
+    return False, f"{rows}, for example {row}", failed
+
+
+def _one_line(error: Exception) -> str:
+    """Return what DuckDB says, without the line it marks: that is of the query around this one."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return "; ".join(line for line in lines if line.strip("^") and not line.startswith("LINE "))
+
+
+def _unknown_types(connection: Any, table: pa.Table, error: Exception) -> str:
+    """Say which columns DuckDB cannot read; it names their types in a notation of its own."""
+    columns = []
+    for field in table.schema:
+        try:
+            connection.register("one", table.select([field.name]).slice(0, 0))
+        except type(error):
+            columns.append(f"{field.name!r} of type {field.type}")
+    if not columns:
+        return f"the query cannot be run: {_one_line(error)}"
+    noun = "column" if len(columns) == 1 else "columns"
+    found = ", ".join(columns)
+    return f"the query cannot be run: DuckDB cannot read the {noun} {found}; return another type"

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 import pyarrow as pa
 
 from servo import errors
+from servo.types._frozen import check_unicode
 
 __all__ = ["SUPPORTED", "to_schema", "to_table"]
 
@@ -50,14 +51,11 @@ def to_table(data: object, *, schema: object = None, verb: str = "returned") -> 
             table = _from_object(data, verb)
         except pa.ArrowException as exc:
             raise _invalid(f"{type(data).__name__} cannot be made an Arrow table: {exc}") from exc
+        _refuse_repeated(table.column_names)
         if wanted is not None:
             table = _cast(table, wanted)
-    names = table.column_names
-    if not names:
+    if not table.column_names:
         raise _invalid("the data has no columns; return None if the asset leaves no data")
-    if len(set(names)) != len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise _invalid(f"columns {twice!r} appear more than once; give every column its own name")
     return table.replace_schema_metadata(None)
 
 
@@ -111,8 +109,7 @@ def _from_object(data: object, verb: str) -> pa.Table:
     if package == "polars" and name == "DataFrame":
         return value.to_arrow()
     if package == "pandas" and name == "DataFrame":
-        named = any(level is not None for level in value.index.names)
-        return pa.Table.from_pandas(value, preserve_index=named)
+        return _from_pandas(value)
     if package == "pyarrow" and hasattr(value, "to_table"):
         return value.to_table()
     if not isinstance(data, Mapping | str | bytes) and hasattr(value, "__arrow_c_stream__"):
@@ -121,6 +118,24 @@ def _from_object(data: object, verb: str) -> pa.Table:
     if hasattr(data, "__next__"):
         hint = " (a generator: use list(...) of it)"
     raise TypeError(f"{verb} {type(data).__qualname__}{hint}; expected {SUPPORTED}")
+
+
+def _from_pandas(frame: Any) -> pa.Table:
+    # Refused here: pyarrow would raise an error of its own that names no remedy.
+    _refuse_repeated([str(name) for name in frame.columns])
+    named = any(level is not None for level in frame.index.names)
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=named)
+    except (ValueError, OverflowError) as exc:
+        if isinstance(exc, pa.ArrowException):
+            raise
+        raise _invalid(f"DataFrame cannot be made an Arrow table: {exc}") from exc
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    if len(set(names)) != len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise _invalid(f"columns {twice!r} appear more than once; give every column its own name")
 
 
 def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -165,6 +180,10 @@ def _from_rows(rows: Sequence[object], schema: pa.Schema | None, verb: str) -> p
     for name in names:
         if not isinstance(name, str):
             raise _invalid(f"row 0: the column name {name!r} is no string")
+        try:
+            check_unicode(name, "row 0: the column name")
+        except ValueError as exc:
+            raise _invalid(str(exc)) from None
         kind = None if schema is None else schema.field(name).type
         columns.append(_column(name, [cast("Any", row)[name] for row in rows], kind))
     return pa.Table.from_arrays(columns, names=names, schema=None)

@@ -110,11 +110,29 @@ def check_name(value: object, what: str) -> str:
     return value
 
 
+def check_unicode(value: str, what: str) -> str:
+    """Return ``value`` if it can be written as UTF-8.
+
+    Raises:
+        ValueError: It has a lone surrogate, as names of files have that are no UTF-8.
+    """
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as exc:
+            raise ValueError(
+                f"{what} is no Unicode text: {value!r} has the lone surrogate "
+                f"{value[exc.start]!r}; use value.encode('utf-8', 'replace').decode()"
+            ) from None
+    return value
+
+
 def text_map(value: object, what: str) -> Mapping[str, str]:
     """Return a read-only copy of a mapping from text to text.
 
     Raises:
         TypeError: It is no mapping, or a key or value is no string.
+        ValueError: A key or value is no Unicode text.
     """
     if not value and isinstance(value, Mapping):
         return EMPTY_MAP
@@ -127,6 +145,8 @@ def text_map(value: object, what: str) -> Mapping[str, str]:
             raise TypeError(
                 f"{what} must map strings to strings, got {key!r}: {item!r}; convert it with str()"
             )
+        check_unicode(key, f"a key of {what}")
+        check_unicode(item, f"{what}[{key!r}]")
     return FrozenMap(value)
 
 
@@ -135,6 +155,7 @@ def text_tuple(value: object, what: str) -> tuple[str, ...]:
 
     Raises:
         TypeError: It is one string, no iterable, or has an item that is no string.
+        ValueError: An item is no Unicode text.
     """
     if isinstance(value, str):
         raise TypeError(
@@ -146,6 +167,7 @@ def text_tuple(value: object, what: str) -> tuple[str, ...]:
     for item in items:
         if not isinstance(item, str):
             raise TypeError(f"{what} must contain strings only, got {item!r}")
+        check_unicode(item, what)
     return items
 
 

@@ -13,6 +13,7 @@ from servo.types._frozen import (
     check_int,
     check_name,
     check_type,
+    check_unicode,
     set_field,
     text_map,
     text_tuple,
@@ -271,7 +272,7 @@ class AssetDefinition:
 
     Raises:
         TypeError: A field has the wrong type.
-        ValueError: Two checks share a name.
+        ValueError: Two checks share a name, or a text is no Unicode.
     """
 
     key: AssetKey
@@ -302,6 +303,8 @@ class AssetDefinition:
         given: object = self.id
         if given is not None and not isinstance(given, AssetId):
             set_field(self, "id", AssetId(check_type(given, str, "id")))
+        check_unicode(self.description, "description")
+        check_unicode(self.code_version, "code_version")
         set_field(self, "owners", text_tuple(self.owners, "owners"))
         set_field(self, "tags", text_map(self.tags, "tags"))
         set_field(self, "metadata", text_map(self.metadata, "metadata"))

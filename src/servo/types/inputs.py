@@ -151,7 +151,8 @@ else:
             return self._reader.read(wanted, columns=columns, filter=filter)
 
         def __repr__(self):
-            return f"<{type(self).__name__} with {len(self.partitions)} partitions>"
+            count = len(self.partitions)
+            return f"<{type(self).__name__} with {count} partition{'' if count == 1 else 's'}>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -323,7 +323,8 @@ class _Attempt:
             ) from None  # the message is complete; the frames are Servo's own
         if output.row_count is not None and output.row_count != table.num_rows:
             self._reporter.note(
-                "WARNING", f"row_count={output.row_count} was given, {table.num_rows} rows came"
+                "WARNING",
+                f"row_count={output.row_count} was given, the number of rows is {table.num_rows}",
             )
         self._check_output(table)
         return self._publish(table, path, output)

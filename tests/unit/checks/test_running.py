@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -59,7 +60,7 @@ def test_rows_with_a_null_in_any_column_are_counted_once() -> None:
     assert not result.passed
     assert result.failed_rows == 2
     assert result.observed == {"nulls.id": "1", "nulls.day": "1"}
-    assert "'id' has 1 nulls in 4 rows" in result.message
+    assert "'id' has 1 null in 4 rows" in result.message
 
 
 def test_a_share_of_values_at_the_limit_passes() -> None:
@@ -204,3 +205,50 @@ def test_a_check_of_inputs_runs_on_those_it_can_be_meant_for(
 ) -> None:
     results = run_on_inputs(check, {"events": TABLE, "codes": OTHER})
     assert [result.parameter_name for result in results] == parameters
+
+
+def test_a_type_that_duckdb_cannot_read_is_a_failure_that_names_the_column() -> None:
+    values = [Decimal(1)]
+    table = pa.table(
+        {
+            "id": [1],
+            "price": pa.array(values, pa.decimal256(50, 2)),
+            "total": pa.array(values, pa.decimal256(60, 2)),
+        }
+    )
+    result = run(custom_sql("SELECT * FROM data"), table)
+    assert not result.passed
+    assert (
+        "DuckDB cannot read the columns 'price' of type decimal256(50, 2), "
+        "'total' of type decimal256(60, 2)" in result.message
+    )
+    alone = run(custom_sql("SELECT * FROM data"), table.select(["id", "price"]))
+    assert "cannot read the column 'price' of type decimal256(50, 2);" in alone.message
+    assert run(custom_sql("SELECT * FROM data WHERE id > 1"), table.select(["id"])).passed
+
+
+def test_what_a_query_says_that_cannot_be_run_is_one_line() -> None:
+    result = run(custom_sql("SELECT *\n FROM data\n WHERE nowhere > 1"), TABLE)
+    assert "nowhere" in result.message
+    assert "\n" not in result.message
+    assert "LINE" not in result.message
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (row_count(2), "1 row, at least 2 expected"),
+        (row_count(1), "1 row"),
+        (not_null("a"), "'a' has 1 null in 1 row"),
+        (custom_sql("SELECT 1"), "1 violating row, for example"),
+    ],
+    ids=["too few", "enough", "nulls", "query"],
+)
+def test_one_is_told_in_the_singular(check: Check, message: str) -> None:
+    table = pa.table({"a": pa.array([None], pa.int64())})
+    assert run(check, table).message.startswith(message)
+
+
+def test_one_repeated_row_is_told_in_the_singular() -> None:
+    result = run(unique("a"), pa.table({"a": [1, 1]}))
+    assert result.message.startswith("1 row repeats the (a) of another")

@@ -181,3 +181,31 @@ def test_a_named_pandas_index_is_kept_and_an_unnamed_one_is_not() -> None:
 
 def test_metadata_of_libraries_is_not_kept() -> None:
     assert to_table(pd.DataFrame(ROWS)).schema.metadata is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pd.DataFrame([[1, 2]], columns=["x", "x"]),
+        pd.DataFrame([[1, 2, 3]], columns=[1, "1", 2]),
+        pa.table([[1], [2]], names=["x", "x"]),
+    ],
+    ids=["pandas", "pandas, numbers", "pyarrow"],
+)
+@pytest.mark.parametrize("schema", [None, {"x": "int64"}])
+def test_repeated_columns_are_an_invalid_output_of_every_kind(data: object, schema: object) -> None:
+    with pytest.raises(errors.InvalidArgumentError, match=r"\['[x1]'\] appear more than") as caught:
+        to_table(data, schema=schema)
+    assert caught.value.code == "INVALID_OUTPUT"
+
+
+def test_what_pandas_holds_and_arrow_cannot_is_an_invalid_output() -> None:
+    for values in ([1, "a"], [2**80, 1]):
+        with pytest.raises(errors.InvalidArgumentError, match="DataFrame cannot be made") as caught:
+            to_table(pd.DataFrame({"x": pd.Series(values, dtype=object)}))
+        assert caught.value.code == "INVALID_OUTPUT"
+
+
+def test_a_column_name_that_is_no_unicode_is_named() -> None:
+    with pytest.raises(errors.InvalidArgumentError, match="row 0: the column name is no Unicode"):
+        to_table([{"\udce9": 1}])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from types import MappingProxyType
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servo.types._frozen import FrozenMap
+from servo.types._frozen import FrozenMap, text_map, text_tuple
 
 mappings = st.dictionaries(st.text(max_size=5), st.integers(), max_size=5)
 
@@ -53,3 +55,17 @@ def test_it_does_not_follow_the_mapping_it_was_made_from() -> None:
     frozen = FrozenMap(given)
     given["a"] = 2
     assert frozen["a"] == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda text: text_map({"k": text}, "metadata"), r"metadata\['k'\]"),
+        (lambda text: text_map({text: "v"}, "tags"), "a key of tags"),
+        (lambda text: text_tuple([text], "owners"), "owners"),
+    ],
+)
+def test_text_that_cannot_be_sent_is_named(make: Callable[[str], object], name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} is no Unicode text: '.*' has the lone surrog"):
+        make("a\udce9")
+    make("ä\u2028\U0001f40d")

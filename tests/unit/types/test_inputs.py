@@ -96,7 +96,7 @@ def test_a_handle_knows_its_key_and_reads_through_its_reader() -> None:
     assert handle.partitions == (partition,)
     assert handle.read() is None
     assert handle.read(frozenset) is frozenset
-    assert repr(handle) == '<AssetIn["raw.events"] with 1 partitions>'
+    assert repr(handle) == '<AssetIn["raw.events"] with 1 partition>'
 
 
 def test_a_handle_reads_as_the_class_of_its_annotation_unless_told_otherwise() -> None:

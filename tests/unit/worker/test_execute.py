@@ -309,7 +309,7 @@ def test_a_check_that_does_not_block_is_recorded_and_logged(
     finished = bench.run(events)
     assert isinstance(finished.outcome, AttemptSucceeded)
     assert not finished.checks[0].passed
-    assert (level, "check 'row_count' failed: 1 rows, at least 5 expected") in bench.reporter.notes
+    assert (level, "check 'row_count' failed: 1 row, at least 5 expected") in bench.reporter.notes
 
 
 EVENTS = pa.table({"id": [1, None]})
@@ -505,7 +505,7 @@ def test_a_wrong_row_count_is_noted(bench: Bench) -> None:
         return AssetOut([{"id": 1}], row_count=7)
 
     assert bench.produced(events).row_count == 1
-    assert "row_count=7 was given, 1 rows came" in bench.log()
+    assert "row_count=7 was given, the number of rows is 1" in bench.log()
 
 
 def test_a_servo_error_of_the_author_keeps_its_category(bench: Bench) -> None:
