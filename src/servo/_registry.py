@@ -151,8 +151,6 @@ def _are_of_one_execution(before: FunctionType, after: FunctionType) -> bool:
     If so, one file defines a name twice, by mistake. If not, the file was edited and reloaded, or
     they are two versions of a notebook's cell; each cell is a module of its own to the compiler.
     """
-    if before.__code__ is after.__code__:
-        return True
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "<module>" and frame.f_globals is after.__globals__:

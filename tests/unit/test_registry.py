@@ -253,3 +253,27 @@ def test_two_modules_whose_names_end_alike_are_told_how_a_namespace_is_given(
     run_cell(given, {"__name__": "assets.one", "asset": asset}, "/p/assets/one.py")
     with pytest.raises(ValueError, match="rename one of the functions"):
         run_cell(given, {"__name__": "assets.two", "asset": asset}, "/p/assets/two.py")
+
+
+def test_a_cell_that_decorates_a_function_of_another_cell_is_run_again(
+    registry: AssetRegistry,
+) -> None:
+    variables = notebook()
+    run_cell("def plain(ctx): return 1", variables)
+    for retries in (1, 2):
+        run_cell(f"made = asset(name='x', max_retries={retries})(plain)", variables)
+    assert registry.all() == [variables["made"]]
+    assert variables["made"].definition.execution.max_retries == 2
+
+
+def test_a_project_has_one_asset_of_a_key_wherever_each_is_made(registry: AssetRegistry) -> None:
+    text = "@asset(namespace='raw')\ndef events(ctx): ..."
+    with registry.collecting():
+        run_cell(text, {"__name__": "assets.raw", "asset": asset}, "/p/assets/raw.py")
+        with pytest.raises(ValueError, match="Duplicate asset key"):
+            make("events")
+    registry.clear()
+    with registry.collecting():
+        make("events")
+        with pytest.raises(ValueError, match="Duplicate asset key"):
+            run_cell(text, {"__name__": "assets.raw", "asset": asset}, "/p/assets/raw.py")
