@@ -10,9 +10,14 @@ from msgspec.structs import asdict, replace
 
 from servo import _wire
 from servo.controlplane.store.batch import Batch, NewDeployment, NewRun
+from servo.controlplane.store.seals import sealed
 from servo.types.records import Materialization
 
 Row = dict[str, Any]
+
+
+def _sealed(value: object) -> bytes:
+    return sealed(_wire.encode(value))
 
 
 def digest_of(data: bytes) -> bytes:
@@ -25,7 +30,6 @@ def of_batch(batch: Batch) -> Iterator[tuple[str, Iterable[Row]]]:
 
     Rows are made while they are written: those of a run with 100,000 tasks are large together.
     """
-    encode = _wire.encode
     yield "put_chunks", [{"workspace": w, "digest": d, "data": c} for w, d, c in batch.chunks]
     for workspace, new in batch.deployments:
         yield from _of_deployment(workspace, new)
@@ -37,7 +41,7 @@ def of_batch(batch: Batch) -> Iterator[tuple[str, Iterable[Row]]]:
             "workspace": workspace,
             "sequence": event.sequence,
             "run_id": event.run_id,
-            "record": encode(event),
+            "record": _sealed(event),
         }
         for workspace, event in batch.events
     )
@@ -45,7 +49,7 @@ def of_batch(batch: Batch) -> Iterator[tuple[str, Iterable[Row]]]:
     yield (
         "update_runs",
         [
-            {"run_id": run_id, "state": run.state.value, "record": encode(run)}
+            {"run_id": run_id, "state": run.state.value, "record": _sealed(run)}
             for run_id, run in batch.run_rows.items()
         ],
     )
@@ -55,7 +59,7 @@ def of_batch(batch: Batch) -> Iterator[tuple[str, Iterable[Row]]]:
             "task_index": index,
             "task_id": task.task_id,
             "token": token,
-            "record": encode(task),
+            "record": _sealed(task),
         }
         for (run_id, index), (task, token) in batch.tasks.items()
     )
@@ -66,7 +70,7 @@ def of_batch(batch: Batch) -> Iterator[tuple[str, Iterable[Row]]]:
     yield (
         "put_logs",
         [
-            {"run_id": run_id, "task_id": lines.task_id, "record": encode(lines)}
+            {"run_id": run_id, "task_id": lines.task_id, "record": _sealed(lines)}
             for run_id, lines in batch.logs
         ],
     )
@@ -87,8 +91,8 @@ def _of_deployment(workspace: int, new: NewDeployment) -> Iterator[tuple[str, li
     if new.header is not None:
         written = {
             "content_fingerprint": deployment.content_fingerprint,
-            "record": _wire.encode(replace(deployment, current=False)),
-            "header": _wire.encode(new.header),
+            "record": _sealed(replace(deployment, current=False)),
+            "header": _sealed(new.header),
         }
         yield "put_deployments", [row | written]
     moved = [
@@ -106,9 +110,9 @@ def _of_new_run(workspace: int, new: NewRun) -> Row:
         "workspace": workspace,
         "state": new.run.state.value,
         "run_key": new.run.run_key,
-        "record": _wire.encode(new.run),
-        "request": _wire.encode(new.request),
-        "plan": _wire.encode(new.plan),
+        "record": _sealed(new.run),
+        "request": _sealed(new.request),
+        "plan": _sealed(new.plan),
     }
 
 
@@ -121,5 +125,5 @@ def _of_materialization(workspace: int, sequence: int, made: Materialization) ->
         "materialization_id": made.materialization_id,
         "has_data": made.has_data,
         "path": made.path,
-        "record": _wire.encode(made),
+        "record": _sealed(made),
     }

@@ -7,8 +7,10 @@ memory depends on the largest run, not on how many there are.
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,12 +23,14 @@ from servo.controlplane.store.maintenance import (
     Progress,
     Workspace,
     beside,
-    decoded,
     silent,
     workspaces,
 )
 from servo.types.deployments import Deployment
 from servo.types.events import Event
+from servo.types.ids import AssetId, DeploymentId
+from servo.types.keys import AssetKey
+from servo.types.manifests import ManifestContents
 
 _FEW: Final = 50
 _ELSEWHERE: Final = (
@@ -77,7 +81,7 @@ def _check_file(database: Maintained, found: Findings, progress: Progress) -> bo
                 found.add("integrity", name, str(said))
         for table, row, parent, _ in database.db.execute("PRAGMA foreign_key_check"):
             found.add("reference", table, f"row {row} refers to a row of {parent} that is missing")
-    except sqlite3.DatabaseError as exc:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
         found.add("integrity", name, str(exc))
     return not found.counts["integrity"]
 
@@ -91,15 +95,47 @@ def _check_schema(database: Maintained, found: Findings) -> bool:
             f"lacks {len(missing)} of this version's migrations, the first is {missing[0]!r}",
             "run `servo db migrate`",
         )
+    for name, digest in list(database.sql.applied_migrations(database.db)):
+        if not isinstance(name, str) or hashlib.sha256(name.encode()).hexdigest() != digest:
+            found.add("schema", str(name), "the record of this migration is damaged")
+    if database.is_file and not missing:
+        _check_definitions(database, found)
     return not missing
+
+
+def _check_definitions(database: Maintained, found: Findings) -> None:
+    """Compare what the file says of its tables with what the migrations make."""
+    assert isinstance(database.location, Path)
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        for text in migrate.known(database.location).values():
+            fresh.executescript(text)
+        wanted = dict(_definitions(fresh))
+    has = dict(_definitions(database.db))
+    for name, definition in sorted(wanted.items()):
+        if has.get(name) != definition:
+            what = "is missing" if name not in has else "is not defined as it should be"
+            found.add("schema", name, what)
+
+
+def _definitions(db: sqlite3.Connection) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    for kind, name, table, text in db.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
+    ):
+        # Versions of SQLite differ in how they quote a table that was renamed.
+        yield name, (kind, table, _in_between(" ", text).strip())
+
+
+_in_between: Final = re.compile(r'["\s]+').sub
 
 
 def _check_contents(database: Maintained, found: Findings, progress: Progress) -> None:
     sql, db = database.sql, database.db
+    _check_store_info(database, found)
     for workspace in workspaces(database):
         found.seen["workspaces"] += 1
         progress(f"the history of {workspace.name}", 0, 0)
         _check_history(database, workspace, found)
+        _check_assets(database, workspace, found)
         _check_deployments(database, workspace, found)
         total = int(sql.count_runs(db, workspace=workspace.number))
         made = 0
@@ -110,6 +146,36 @@ def _check_contents(database: Maintained, found: Findings, progress: Progress) -
         checking_assets.check(database, workspace.number, made, found)
     progress("what belongs to nothing", 0, 0)
     _check_orphans(database, found)
+
+
+def _check_store_info(database: Maintained, found: Findings) -> None:
+    """Read what the database says of itself, and until where records may have no check sum."""
+    said = dict(list(database.sql.store_values(database.db)))
+    for name in sorted(_STORE_INFO.keys() ^ said.keys()):
+        what = "is missing" if name in _STORE_INFO else "is not known"
+        found.add("store", name, f"this entry of store_info {what}")
+    for name, value in said.items():
+        if name in _STORE_INFO and not _STORE_INFO[name](value):
+            found.add("store", name, f"this entry of store_info has the value {value!r}")
+    database.sealed_after.update({"sealed_after_run": "", "sealed_after_deployment": ""} | said)
+
+
+def _is_ulid(text: str) -> bool:
+    try:
+        return bool(DeploymentId(text))
+    except ValueError:
+        return False
+
+
+def _is_watermark(text: str) -> bool:
+    return not text or _is_ulid(text)
+
+
+_STORE_INFO: Final = {
+    "store_id": _is_ulid,
+    "sealed_after_run": _is_watermark,
+    "sealed_after_deployment": _is_watermark,
+}
 
 
 def _runs(database: Maintained, workspace: int) -> Iterator[Any]:
@@ -139,10 +205,22 @@ def _check_history(database: Maintained, workspace: Workspace, found: Findings) 
     after = 0
     while rows := list(sql.events_of_nobody(db, workspace=number, after=after, limit=PAGE)):
         for sequence, record in rows:
-            event = decoded(Event, record)
+            event = database.intact(Event, record)
             if event is None or (event.sequence, event.run_id) != (sequence, ""):
                 found.add("history", workspace.name, f"event {sequence} is damaged")
         after = rows[-1][0]
+
+
+def _check_assets(database: Maintained, workspace: Workspace, found: Findings) -> None:
+    owner: dict[str, str] = {}
+    for key, asset_id in sorted(database.verbs.asset_ids(database.db, workspace=workspace.number)):
+        try:
+            AssetKey.parse(key)
+            AssetId(asset_id)
+        except ValueError as exc:
+            found.add("asset", str(key), f"its id or its key is damaged: {exc}")
+        if owner.setdefault(asset_id, key) != key:
+            found.add("asset", str(key), f"has the id {asset_id} of {owner[asset_id]}")
 
 
 def _check_deployments(database: Maintained, workspace: Workspace, found: Findings) -> None:
@@ -158,9 +236,11 @@ def _check_deployments(database: Maintained, workspace: Workspace, found: Findin
                 found.add("chunk", bytes(digest).hex(), "its contents are not what was uploaded")
     after = ""
     while rows := list(sql.deployments_after(db, workspace=number, after=after, limit=_FEW)):
-        for after, record in rows:
+        for after, record, header in rows:
             found.seen["deployments"] += 1
-            deployment = decoded(Deployment, record)
+            deployment = database.intact(Deployment, record, deployment=after)
+            if database.intact(ManifestContents, header, deployment=after) is None:
+                found.add("deployment", after, "its header is damaged")
             if deployment is None or deployment.deployment_id != after:
                 found.add("deployment", after, "its record is damaged")
                 continue

@@ -33,7 +33,7 @@ def _name_orphans(database: Maintained, workspace: int, found: Findings) -> None
         )
     ):
         for asset_id, partition_key, sequence, name, record in rows:
-            made = decoded(Materialization, record)
+            made = database.intact(Materialization, record)
             columns = (asset_id, partition_key, name)
             if made is None or columns != (
                 made.asset_id,
@@ -102,7 +102,7 @@ def _check_current(database: Maintained, workspace: int, found: Findings) -> Non
         sql.current_after(db, workspace=workspace, asset_id=asset_id, after=after, limit=PAGE)
     ):
         for asset_id, partition_key, _, has_data, path, name, record in rows:
-            made = decoded(Materialization, record)
+            made = database.intact(Materialization, record)
             if made is None or (bool(has_data), path, name) != (
                 made.has_data,
                 made.path,

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from servo.controlplane.folding import RunFold
 from servo.controlplane.reported import wrong_record
 from servo.controlplane.store.findings import Findings
-from servo.controlplane.store.maintenance import PAGE, Maintained, Workspace, decoded
+from servo.controlplane.store.maintenance import PAGE, Maintained, Workspace
 from servo.controlplane.transitions import InvalidTransitionError
 from servo.types.events import Event, RunCreated
+from servo.types.logs import LogBatch
 from servo.types.plans import Plan
 from servo.types.records import Materialization, Run, Task
 from servo.types.requests import CreateRunRequest
@@ -33,7 +34,7 @@ def check(database: Maintained, workspace: Workspace, row: Sequence[Any], found:
     """
     run_id, state, run_key, record = row
     found.seen["runs"] += 1
-    run = decoded(Run, record)
+    run = database.intact(Run, record, run=run_id)
     if run is None or (run.run_id, run.state, _column(run.run_key)) != (
         run_id,
         state,
@@ -48,6 +49,7 @@ def check(database: Maintained, workspace: Workspace, row: Sequence[Any], found:
     tasks = [task for task, _ in stored]
     tokens = [token for _, token in stored]
     _check_plan(database, run_id, len(tasks), found)
+    _check_logs(database, run_id, found)
     fold = _fold(database, workspace, run, tasks, found)
     if fold is not None:
         _compare(fold, run, tasks, tokens, found)
@@ -78,7 +80,7 @@ def _tasks(database: Maintained, run_id: str, found: Findings) -> list[tuple[Tas
         database.sql.tasks_after(database.db, run_id=run_id, after=after, limit=PAGE)
     ):
         for index, task_id, token, record in rows:
-            task = decoded(Task, record)
+            task = database.intact(Task, record, run=run_id)
             if task is None or (task.index, task.task_id) != (index, task_id):
                 found.add("task", f"{run_id} task {index}", "its record is damaged")
                 return None
@@ -96,11 +98,27 @@ def _check_plan(database: Maintained, run_id: str, tasks: int, found: Findings) 
     if row is None:
         found.add("run", run_id, "its plan is missing")
         return
-    plan = decoded(Plan, row[1])
-    if plan is None or decoded(CreateRunRequest, row[0]) is None:
+    plan = database.intact(Plan, row[1], run=run_id)
+    if plan is None or database.intact(CreateRunRequest, row[0], run=run_id) is None:
         found.add("run", run_id, "its plan is damaged")
     elif len(plan.tasks) != tasks:
         found.add("run", run_id, f"has {tasks} tasks, and {len(plan.tasks)} in its plan")
+
+
+def _check_logs(database: Maintained, run_id: str, found: Findings) -> None:
+    # The first ones may have been forgotten.
+    after, count, expected = 0, 0, 0
+    while rows := list(
+        database.sql.logs_after(database.db, run_id=run_id, after=after, limit=PAGE)
+    ):
+        for after, task_id, record in rows:
+            lines = database.intact(LogBatch, record, run=run_id)
+            if lines is None or lines.task_id != task_id:
+                found.add("log", f"{run_id} log batch {after}", "its record is damaged")
+            elif expected not in (0, after):
+                found.add("log", f"{run_id} log batch {expected}", "is missing")
+            count, expected = count + 1, after + 1
+    found.seen["log batches"] += count
 
 
 def _events(database: Maintained, workspace: int, run_id: str) -> Iterator[Event | int]:
@@ -110,7 +128,7 @@ def _events(database: Maintained, workspace: int, run_id: str) -> Iterator[Event
         database.sql.events_of_run_after(database.db, run_id=run_id, after=after, limit=PAGE)
     ):
         for place, sequence, record in rows:
-            event = decoded(Event, record)
+            event = database.intact(Event, record, run=run_id)
             expected = (workspace, sequence, run_id)
             if event is None or (place, event.sequence, event.run_id) != expected:
                 yield int(sequence)
@@ -223,7 +241,7 @@ def _check_materializations(
             continue
         count += 1
         sequence, record = row
-        if decoded(Materialization, record) != made:
+        if database.intact(Materialization, record, run=made.run_id) != made:
             found.add(
                 "materialization", name, f"{made.materialization_id} is not what the task made"
             )

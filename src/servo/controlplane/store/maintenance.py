@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import aiosql
 
 from servo import _wire, errors
-from servo.controlplane.store import address, admission, migrate, postgres_connection
+from servo.controlplane.store import address, admission, migrate, postgres_connection, seals
 from servo.controlplane.store.postgres import PostgresStore, require_schema
 from servo.controlplane.store.sqlite import SqliteStore
 
@@ -41,12 +41,14 @@ class Maintained:
         db: The connection, which commits each statement by itself outside of `transaction`.
         sql: The named queries of ``maintenance.sql``.
         verbs: The named queries that the store has.
+        sealed_after: Up to which id runs and deployments may have records without a check sum.
     """
 
     location: Path | str
     db: Any
     sql: Any
     verbs: Any
+    sealed_after: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_file(self) -> bool:
@@ -57,6 +59,27 @@ class Maintained:
     def name(self) -> str:
         """What people may see of where it is."""
         return address.masked(self.location)
+
+    def intact(
+        self, kind: type[_T], record: bytes, *, run: str = "", deployment: str = ""
+    ) -> _T | None:
+        """Return what a record holds; `None` where it is not what was written.
+
+        Args:
+            kind: What it is.
+            record: The record.
+            run: The run that it belongs to, if there is one.
+            deployment: The deployment, if it is one's.
+        """
+        is_intact = seals.is_intact(bytes(record))
+        if is_intact is None:
+            newer = (
+                run > self.sealed_after["sealed_after_run"]
+                if run
+                else bool(deployment) and deployment > self.sealed_after["sealed_after_deployment"]
+            )
+            is_intact = not newer
+        return decoded(kind, record) if is_intact else None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -187,7 +210,8 @@ def _translated(location: Path | str) -> Iterator[None]:
     if isinstance(location, Path):
         try:
             yield
-        except sqlite3.Error as exc:
+        # Of a name that is damaged SQLite speaks in bytes that are no text.
+        except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise errors.FilesystemError(
                 f"the database {str(location)!r} cannot be used: {exc}; check the file, the disk "
                 "and the rights on its folder. `servo db check` looks for damage, `servo db "

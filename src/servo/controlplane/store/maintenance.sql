@@ -59,6 +59,17 @@ SELECT request, plan FROM run_plans WHERE run_id = :run_id;
 SELECT task_index, task_id, token, record FROM tasks
 WHERE run_id = :run_id AND task_index > :after ORDER BY task_index LIMIT :limit;
 
+-- name: logs_after
+SELECT cursor, task_id, record FROM log_batches
+WHERE run_id = :run_id AND cursor > :after ORDER BY cursor LIMIT :limit;
+
+-- name: store_values
+SELECT name, value FROM store_info;
+
+-- name: applied_migrations
+SELECT migration_id, migration_hash FROM _yoyo_migration
+UNION ALL SELECT migration_id, migration_hash FROM _yoyo_log;
+
 -- name: lost_tasks
 SELECT t.run_id, count(*) FROM tasks AS t
 WHERE NOT EXISTS (SELECT 1 FROM runs AS r WHERE r.run_id = t.run_id)
@@ -133,7 +144,7 @@ SELECT found.asset_id, sum(found.counted) AS counted, sum(found.stored) AS store
 GROUP BY found.asset_id HAVING sum(found.counted) <> sum(found.stored) LIMIT :limit;
 
 -- name: deployments_after
-SELECT deployment_id, record FROM deployments
+SELECT deployment_id, record, header FROM deployments
 WHERE workspace = :workspace AND deployment_id > :after ORDER BY deployment_id LIMIT :limit;
 
 -- name: deployment_exists$

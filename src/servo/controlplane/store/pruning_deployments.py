@@ -71,7 +71,7 @@ def _deployments(database: Maintained, workspace: Workspace) -> Iterator[tuple[s
             database.db, workspace=workspace.number, after=after, limit=PAGE
         )
     ):
-        for after, record in rows:
+        for after, record, _ in rows:
             deployment = decoded(Deployment, record)
             if deployment is None:
                 raise lineage.damaged(f"deployment {after}")
