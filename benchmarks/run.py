@@ -31,6 +31,7 @@ import peers
 import rows
 import serve
 import soak
+import state
 import table
 import tasks
 from measure import HERE, ROOT, BenchmarkError, Measurement, Options, progress
@@ -40,8 +41,8 @@ import chaos
 BENCHMARKS: Final = {
     module.NAME: module
     for module in (
-        imports, manifest, tasks, calls, serve, latency, idle, event_log, soak, history, rows,
-        mutants, chaos, hostile,
+        imports, manifest, tasks, calls, serve, latency, idle, event_log, soak, state, history,
+        rows, mutants, chaos, hostile,
     )
 }  # fmt: skip
 BY_NAME_ONLY: Final = frozenset({history.NAME, rows.NAME, mutants.NAME, chaos.NAME, hostile.NAME})
