@@ -234,9 +234,7 @@ class _Runner:
         Returns:
             Whether anything had changed that is worth a line in the log.
         """
-        from servo.worker.process_state import Leftovers
-
-        left = Leftovers()
+        left = self._state.leftovers()
         for _ in range(_TRIES):
             try:
                 # Before standard output is put back: this was printed to what it led to.
@@ -260,20 +258,22 @@ class _Runner:
 
     def _flush(self) -> None:
         # Everything that was printed must be in the pipes before the result is sent.
-        for replaced in (sys.stdout, sys.stderr):
-            if replaced is not None and not any(replaced is ours for ours, _ in self._output):
-                with contextlib.suppress(Exception):  # an object of user code
+        (out, out_buffer), (err, err_buffer) = self._output
+        if sys.stdout is not out or sys.stderr is not err:
+            for replaced in (sys.stdout, sys.stderr):
+                with contextlib.suppress(Exception):  # an object of user code, or none
                     replaced.flush()
+            sys.stdout, sys.stderr = out, err
         try:
-            for stream, buffer in self._output:
-                stream.flush()
-                buffer.flush_now()
+            out.flush()
+            out_buffer.flush_now()
+            err.flush()
+            err_buffer.flush_now()
         except (OSError, ValueError):
             # User code closed or detached it; the descriptor is still there.
             from servo.worker.output import install_output
 
             self._output = install_output()
-        sys.stdout, sys.stderr = (stream for stream, _ in self._output)
         self._flush_native()
 
     # -- while an attempt runs ------------------------------------------------------------

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import builtins
+import datetime
 import gc
 import operator
+import os
+import socket
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,11 +60,18 @@ def _set_hooks(saved: tuple[Any, ...], found: tuple[Any, ...]) -> None:
     sys.set_asyncgen_hooks(*saved[5])
 
 
+def _stack_size() -> int:
+    # To ask for it is to set it to the default.
+    size = threading.stack_size()
+    if size:
+        threading.stack_size(size)
+    return size
+
+
 def _limits_of_python() -> tuple[Any, ...]:
     return (
         sys.getrecursionlimit(), sys.getswitchinterval(), sys.get_int_max_str_digits(),
-        threading.stack_size(), getattr(sys, "tracebacklimit", None), sys.dont_write_bytecode,
-        sys.getdlopenflags(), sys.get_coroutine_origin_tracking_depth(),
+        _stack_size(), getattr(sys, "tracebacklimit", None), sys.dont_write_bytecode,
     )  # fmt: skip
 
 
@@ -72,8 +85,6 @@ def _set_limits_of_python(saved: tuple[Any, ...], found: tuple[Any, ...]) -> Non
     elif hasattr(sys, "tracebacklimit"):
         del sys.tracebacklimit
     sys.dont_write_bytecode = saved[5]
-    sys.setdlopenflags(saved[6])
-    sys.set_coroutine_origin_tracking_depth(saved[7])
 
 
 def _collector() -> tuple[Any, ...]:
@@ -104,28 +115,37 @@ def _set_traces_memory(saved: bool, found: bool) -> None:
         tracemalloc.stop()
 
 
-_REPLACEABLE: Final = (
-    ("builtins", "__import__"), ("builtins", "input"), ("builtins", "open"), ("builtins", "print"),
-    ("datetime", "datetime"), ("os", "environ"), ("socket", "create_connection"),
-    ("socket", "getaddrinfo"), ("socket", "socket"), ("subprocess", "Popen"),
-    ("threading", "Thread"), ("time", "sleep"), ("time", "time"),
-)  # fmt: skip
+_REPLACEABLE: Final = {
+    builtins: ("__import__", "input", "open", "print"),
+    datetime: ("datetime",),
+    os: ("environ", "fork"),
+    socket: ("create_connection", "getaddrinfo", "socket"),
+    subprocess: ("Popen",),
+    threading: ("Thread",),
+    time: ("sleep", "time"),
+}
 """What libraries and tests replace most often, for a whole process."""
+_REPLACEABLE_NAMES: Final = [
+    f"{module.__name__}.{name}" for module, names in _REPLACEABLE.items() for name in names
+]
+_READERS: Final = [
+    # With two names at least it gives a tuple.
+    (operator.itemgetter(*names, "__name__"), module.__dict__)
+    for module, names in _REPLACEABLE.items()
+]
 
 
-def _replaceable() -> list[Any]:
-    modules = sys.modules
-    return [getattr(modules.get(module), name, None) for module, name in _REPLACEABLE]
+def _replaceable() -> list[int]:
+    # What replaces one may be equal to it. It was made while that was there, so it is another one.
+    found: list[int] = []
+    for read, namespace in _READERS:
+        found += map(id, read(namespace)[:-1])
+    return found
 
 
-def _replaced(saved: list[Any], found: list[Any]) -> list[str]:
-    both = zip(_REPLACEABLE, saved, found, strict=True)
-    return [
-        f"{module}.{name}"
-        for (module, name), before, now in both
-        # A module that was loaded only now has brought its own.
-        if before is not now and before is not None
-    ]
+def _replaced(saved: list[int], found: list[int]) -> list[str]:
+    both = zip(_REPLACEABLE_NAMES, saved, found, strict=True)
+    return [name for name, before, now in both if before != now]
 
 
 ENTRIES: Final = (
@@ -145,7 +165,6 @@ ENTRIES: Final = (
         read=_replaceable,
         # What replaced them may keep more than is seen here.
         restore=None,
-        # Some of them can be equal to what replaces them.
         same=lambda saved, found: (
             all(map(operator.is_, saved, found)) or not _replaced(saved, found)
         ),

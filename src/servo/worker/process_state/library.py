@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _locale
 import decimal
+import operator
 import os
 import random
 import socket
@@ -30,20 +31,13 @@ def _set_warnings(saved: tuple[Any, ...], found: tuple[Any, ...]) -> None:
     warnings.showwarning, warnings.formatwarning = saved[1:]
 
 
-def _default_decimals() -> tuple[Any, ...]:
-    default = decimal.DefaultContext
-    return (
-        default.prec, default.rounding, default.Emin, default.Emax, default.capitals,
-        default.clamp, tuple(default.traps.values()),
-    )  # fmt: skip
+_DECIMAL_FIELDS: Final = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+_default_decimals: Final = operator.attrgetter(*_DECIMAL_FIELDS)
 
 
 def _set_default_decimals(saved: tuple[Any, ...], found: tuple[Any, ...]) -> None:
-    default = decimal.DefaultContext
-    default.prec, default.rounding, default.Emin, default.Emax, default.capitals = saved[:5]
-    default.clamp = saved[5]
-    for trap, value in zip(list(default.traps), saved[6], strict=True):
-        default.traps[trap] = value
+    for name, value in zip(_DECIMAL_FIELDS, saved, strict=True):
+        setattr(decimal.DefaultContext, name, value)
 
 
 def _set_timeout(saved: float | None, found: object) -> None:
@@ -161,7 +155,11 @@ _NUMPY: Final = _NumpyRandom()
 ENTRIES: Final = (
     # Libraries set up filters when they are imported, and functions import libraries.
     Entry(name="warning filters", read=_warnings, restore=_set_warnings, quiet=True),
-    Entry(name="default decimal context", read=_default_decimals, restore=_set_default_decimals),
+    Entry(
+        name="default decimal context",
+        read=lambda: _default_decimals(decimal.DefaultContext),
+        restore=_set_default_decimals,
+    ),
     Entry(name="default socket timeout", read=socket.getdefaulttimeout, restore=_set_timeout),
     Entry(name="TLS verification", read=_verifies, restore=_set_verifies),
     Entry(name="locale", read=_locale_names, restore=_set_locale),

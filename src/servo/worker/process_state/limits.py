@@ -13,7 +13,7 @@ __all__ = ["ENTRIES"]
 _LIMITS: Final = {
     name: getattr(resource, name)
     for name in (
-        "RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_MEMLOCK",
+        "RLIMIT_AS",  "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE",
         "RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_STACK",
     )
     if hasattr(resource, name)
@@ -48,7 +48,7 @@ def _set_priority(saved: tuple[Any, ...], found: tuple[Any, ...]) -> None:
 
 
 def _identity() -> tuple[int, ...]:
-    return os.getuid(), os.geteuid(), os.getgid(), os.getegid(), os.getpgrp()
+    return os.geteuid(), os.getegid(), os.getpgrp()
 
 
 ENTRIES: Final = (

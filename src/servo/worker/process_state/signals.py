@@ -15,6 +15,8 @@ _TIMERS: Final = (
     (signal.ITIMER_VIRTUAL, "SIGVTALRM"),
     (signal.ITIMER_PROF, "SIGPROF"),
 )
+_TIMER_NUMBERS: Final = tuple(number for number, _ in _TIMERS)
+_NEVER: Final = (0.0, 0.0)
 _SIGNALS: Final = sorted(signal.valid_signals())
 # `signal.getsignal` makes each handler a member of an enumeration, in twenty times the time.
 try:
@@ -23,16 +25,19 @@ except ImportError:
     _handler_of = signal.getsignal
 
 
-def _running_timers() -> tuple[bool, ...]:
-    return tuple(signal.getitimer(timer) != (0.0, 0.0) for timer, _ in _TIMERS)
+Times = list[tuple[float, float]]
 
 
-def _started_timers(saved: tuple[bool, ...], found: tuple[bool, ...]) -> list[tuple[int, str]]:
+def _timers() -> Times:
+    return list(map(signal.getitimer, _TIMER_NUMBERS))
+
+
+def _started_timers(saved: Times, found: Times) -> list[tuple[int, str]]:
     states = zip(_TIMERS, saved, found, strict=True)
-    return [timer for timer, before, now in states if now and not before]
+    return [timer for timer, before, now in states if now != _NEVER and before == _NEVER]
 
 
-def _cancel_timers(saved: tuple[bool, ...], found: tuple[bool, ...]) -> None:
+def _cancel_timers(saved: Times, found: Times) -> None:
     for timer, _ in _started_timers(saved, found):
         signal.setitimer(timer, 0)
 
@@ -98,9 +103,10 @@ ENTRIES: Final = (
     # First, because they interrupt what comes after them.
     Entry(
         name="timers",
-        read=_running_timers,
+        read=_timers,
         restore=_cancel_timers,
-        same=lambda saved, found: not _started_timers(saved, found),
+        # One that runs shows another time each time.
+        same=lambda saved, found: saved == found or not _started_timers(saved, found),
         describe=lambda saved, found: (
             f"{list_names([name for _, name in _started_timers(saved, found)])} canceled"
         ),

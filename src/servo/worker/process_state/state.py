@@ -11,6 +11,7 @@ What is set while the module of an asset is imported stays: it was meant for the
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -94,14 +95,19 @@ class ProcessState:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = tuple(entries)
-        self._saved: list[tuple[Entry, Callable[[], Any], Any]] = []
+        self._reads = [entry.read for entry in self._entries]
+        self._saved: list[Any] = []
         self._modules = 0
         self.remember()
 
     def remember(self) -> None:
         """Take the state of this moment as the one to return to."""
-        self._saved = [(entry, entry.read, self._first(entry)) for entry in self._entries]
+        self._saved = [self._first(entry) for entry in self._entries]
         self._modules = len(sys.modules)
+
+    def leftovers(self) -> Leftovers:
+        """Make an empty list of what had changed, for `put_back`."""
+        return Leftovers()
 
     @property
     def has_imported(self) -> bool:
@@ -114,13 +120,15 @@ class ProcessState:
         Args:
             left: Receives what had changed, also when this is interrupted.
         """
-        for entry, read, saved in self._saved:
+        # All at once, because mostly nothing has changed, and every attempt pays for it.
+        with contextlib.suppress(Exception):
+            if [read() for read in self._reads] == self._saved:
+                self._modules = len(sys.modules)
+                return
+        for entry, saved in zip(self._entries, self._saved, strict=True):
             try:
-                found = read()
-                if entry.same is None:
-                    if found == saved:
-                        continue
-                elif entry.same(saved, found):
+                found = entry.read()
+                if entry.is_same(saved, found):
                     continue
             except Exception as exc:  # user code left something that cannot even be looked at
                 found = exc
@@ -135,6 +143,7 @@ class ProcessState:
         found = entry.read()
         if not entry.stays and entry.restore is not None and not entry.is_same(found, found):
             entry.restore(found, found)
+            found = entry.read()
         return found
 
     def _restore(self, entry: Entry, saved: Any, found: Any) -> bool:
