@@ -58,7 +58,8 @@ class AssetContext:
         attempt: 1 for the first attempt.
         tenant_id: Tenant that the run belongs to.
         workspace_id: Workspace that the run belongs to.
-        config: Values that the run was created with.
+        config: Values that the run was created with, by name. They are text, as ``--config`` and
+            the contract have them: ``float(ctx.config["nap"])``.
         trace_context: W3C trace context of the attempt, ``traceparent`` and ``tracestate``; empty
             where nobody traces. Pass it on to what the function calls.
         account: What the attempt has spent and may spend; without a limit when left out.

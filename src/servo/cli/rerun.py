@@ -36,7 +36,8 @@ from servo.types.runs import RerunScope
     "config_pairs",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A value that functions see as ctx.config[NAME]; given ones replace those of the run.",
+    help="A value that functions see as ctx.config[NAME], always as text; given ones replace those "
+    "of the run.",
 )
 @_limits.options
 @_started.cancel_on_term

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     "config_pairs",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A value that functions see as ctx.config[NAME]; repeatable.",
+    help="A value that functions see as ctx.config[NAME], always as text; repeatable.",
 )
 @_limits.options
 @_started.cancel_on_term
