@@ -140,3 +140,7 @@ def test_the_command_after_a_failure_works_when_it_is_pasted(hostile: ServoProje
     words = shlex.split(command[command.index("servo logs") :])
     assert words[-1] == 'odd.st[k="comma,val"]'
     assert "for 'comma,val'" in hostile.ok(*words[1:]).out
+    assert f"✗ {words[-1]}  user_code" in hostile.run("run", words[-1]).out
+    refused = hostile.run("rerun", "latest", words[-1])
+    assert refused.code == 2
+    assert f"run that partition again: servo run {shlex.quote(words[-1])}" in refused.err

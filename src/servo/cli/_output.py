@@ -248,7 +248,7 @@ class _Column:
 
 
 _GAP: Final = "  "
-_LEAST_FREE: Final = 16
+_LEAST_FREE: Final = 28
 """Free text is not made narrower than this; the columns are stacked instead."""
 
 

@@ -233,6 +233,41 @@ def parse_label(
     return key, key_of(written, [definition_of(key)])
 
 
+def labelled(
+    selection: Sequence[str], pairs: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Take a label that stands in place of a selection apart: the key, and its ``--partition``.
+
+    Args:
+        selection: What was given to select assets.
+        pairs: What was given as ``--partition``.
+
+    Returns:
+        Both as they were, where there is no label: ``[`` in a selection is part of a glob.
+
+    Raises:
+        InvalidArgumentError: A label stands beside something else.
+    """
+    names = [text for text in selection if is_label(text)]
+    if not names:
+        return tuple(selection), tuple(pairs)
+    if len(selection) > 1 or pairs:
+        raise errors.InvalidArgumentError(
+            f"{names[0]!r} names one partition; give it alone, or select assets and name the "
+            f"partitions by --partition"
+        )
+    key, written = labels.read_label(names[0])
+    return (str(key),), tuple(f"{name}={value}" for name, value in written.items())
+
+
+def is_label(text: str) -> bool:
+    """Tell whether a text is the label of a partition, ``namespace.name[dimension=value]``."""
+    try:
+        return bool(labels.read_label(text)[1])
+    except ValueError:
+        return False
+
+
 def _read_pair(pair: str) -> tuple[str, Sequence[WrittenValue]]:
     try:
         return labels.read_pair(pair)

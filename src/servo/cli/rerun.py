@@ -6,9 +6,11 @@ from functools import partial
 
 import click
 
-from servo.cli import _build, _complete, _limits, _output, _runs, _started
+from servo import errors
+from servo.cli import _build, _complete, _limits, _output, _partitions, _runs, _started
 from servo.cli._session import Session, any_environment_option, pass_session
 from servo.cli.run import parse_config
+from servo.types.labels import command
 from servo.types.runs import RerunScope
 
 
@@ -81,6 +83,11 @@ def rerun(
     was wrong can be mended before. Configuration, priority, limits and budget are those of the
     run where they are not given. A run that has not ended cannot be repeated.
     """  # noqa: D301  # \b is click's mark for a paragraph that must not be wrapped
+    for text in filter(_partitions.is_label, selection):
+        raise errors.InvalidArgumentError(
+            f"{text!r} names one partition, and a rerun repeats what it selects of the assets of a "
+            f"run; to run that partition again: {command('run', text)}"
+        )
     config, allowed = parse_config(config_pairs), _limits.parse_budget(budget)
     with session.connect(for_run=True, any_environment=any_environment) as connection:
         client = connection.client

@@ -99,6 +99,7 @@ def run(
     SELECTION is a key, a glob, or an expression; several are added up, `not ...` is taken away:
       servo run raw.events
       servo run 'mart.*' --partition date=2013-01-05 --upstream
+      servo run 'mart.sales[date=2013-01-05]'    a partition by its name, as it is printed
       servo run staging.flights --partitions 2013-01-01..2013-01-31
       servo run '*' --all-partitions
       servo run '*' --all-partitions --dry-run    only what that would run
@@ -117,6 +118,7 @@ def run(
     to do, nothing is started, and the exit code is 78.
     """  # noqa: D301  # \b is click's mark for a paragraph that must not be wrapped
     config, allowed = parse_config(config_pairs), _limits.parse_budget(budget)
+    assets, pairs = _partitions.labelled(assets, pairs)
     choice = _Choice(pairs, span, every)
     if dry_run:
         with _dry_run.planning(session) as planned:

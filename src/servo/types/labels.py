@@ -133,6 +133,10 @@ class WrittenValue(NamedTuple):
     text: str
     is_quoted: bool = False
 
+    def __str__(self) -> str:
+        """Return the text as it was typed, with its quotes."""
+        return _quoted(self.text) if self.is_quoted else self.text
+
     @property
     def value(self) -> PartitionDimensionValue:
         """The value that the text stands for where no dimension says which type it has."""

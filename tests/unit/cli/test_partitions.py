@@ -296,3 +296,36 @@ def test_the_dimensions_of_a_label_come_in_declared_order() -> None:
 def test_what_is_no_label_is_refused(label: str) -> None:
     with pytest.raises(errors.InvalidArgumentError):
         read(label, DAILY)
+
+
+@given(strategies.partition_sets(), st.data())
+def test_a_label_in_place_of_a_selection_selects_its_partition(
+    partitions: PartitionSet, data: st.DataObject
+) -> None:
+    dimensions = [
+        axis.dimension if isinstance(axis, TimeRange) else StaticDimension(axis.name, axis.values)
+        for axis in partitions.axes
+        if len(axis)
+    ]
+    if not partitions.size or not dimensions:
+        return
+    asset = definition("mart.a", *dimensions)
+    key = partitions.key_at(data.draw(st.integers(0, partitions.size - 1)))
+    selection, pairs = _partitions.labelled([labels.label(asset.key, key)], [])
+    assert selection == ("mart.a",)
+    assert parse(*pairs, assets=[asset]) == key
+
+
+@pytest.mark.parametrize(
+    "selection", [["mart.[ab]"], ["mart.*", "raw.x"], ["mart.a[k"], ["+mart.a"]]
+)
+def test_what_is_no_label_stays_a_selection(selection: list[str]) -> None:
+    assert _partitions.labelled(selection, ["k=a"]) == (tuple(selection), ("k=a",))
+
+
+@pytest.mark.parametrize(
+    ("selection", "pairs"), [(["mart.a[k=a]", "raw.x"], []), (["mart.a[k=a]"], ["k=b"])]
+)
+def test_a_label_stands_alone(selection: list[str], pairs: list[str]) -> None:
+    with pytest.raises(errors.InvalidArgumentError, match="give it alone"):
+        _partitions.labelled(selection, pairs)

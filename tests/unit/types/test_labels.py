@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests import strategies
 from tests.strategies import asset_keys, names, partition_keys
 
-from servo import _wire
+from servo import _wire, errors
 from servo.types import AssetKey, PartitionKey, labels
 from servo.types.labels import WrittenValue
 
@@ -233,5 +233,5 @@ def test_a_pair_may_list_values() -> None:
 def test_an_order_that_names_other_dimensions_is_refused() -> None:
     data = _wire.encode(PartitionKey({"b": "x", "a": "y"}))
     assert b"b,a" in data
-    with pytest.raises(ValueError, match="does not name exactly"):
+    with pytest.raises(errors.InvalidArgumentError, match="does not name exactly"):
         _wire.decode(PartitionKey, data.replace(b"b,a", b"b,c"))
