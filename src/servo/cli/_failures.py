@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -20,11 +21,11 @@ from servo import errors
 from servo.cli import _output
 from servo.types import labels
 from servo.types.keys import AssetKey
-from servo.types.logs import LogStream
+from servo.types.logs import LogBatch, LogStream
 from servo.types.records import Failure
 
 if TYPE_CHECKING:
-    from servo.client import Client
+    from servo.client import AsyncClient, Client
 
 _READ_SECONDS: Final = 5.0
 """How long the log of an attempt is read for; one that is longer is shown without an excerpt."""
@@ -62,22 +63,50 @@ def read(client: Client, run_id: str, task_id: str, attempt: int) -> Excerpt:
         task_id: The task.
         attempt: The number of the attempt.
     """
-    found: deque[str] = deque(maxlen=_READ_LINES)
-    deadline = time.monotonic() + _READ_SECONDS
+    errors_of = _ErrorLines(attempt)
     try:
         for batch in client.logs.read(run_id, task=task_id):
-            if batch.attempt == attempt:
-                found.extend(
-                    line.text
-                    for line in batch.lines
-                    if line.stream is LogStream.LOG and line.level == "ERROR"
-                )
-            if time.monotonic() > deadline:
+            if not errors_of.take(batch):
                 return Excerpt()
     except errors.ServoError:
         # What is known is shown; that the log cannot be read is no reason to stop following.
         return Excerpt()
-    return excerpt_of(found)
+    return excerpt_of(errors_of.found)
+
+
+async def read_async(client: AsyncClient, run_id: str, task_id: str, attempt: int) -> Excerpt:
+    """Do what `read` does, with an `AsyncClient`."""
+    errors_of = _ErrorLines(attempt)
+    try:
+        async for batch in client.logs.read(run_id, task=task_id):
+            if not errors_of.take(batch):
+                return Excerpt()
+    except errors.ServoError:
+        return Excerpt()
+    return excerpt_of(errors_of.found)
+
+
+class _ErrorLines:
+    """The last lines with level ERROR in the log of an attempt.
+
+    Args:
+        attempt: The number of the attempt.
+    """
+
+    def __init__(self, attempt: int) -> None:
+        self.found: deque[str] = deque(maxlen=_READ_LINES)
+        self._attempt = attempt
+        self._deadline = time.monotonic() + _READ_SECONDS
+
+    def take(self, batch: LogBatch) -> bool:
+        """Take the next lines; return whether there is time to read on."""
+        if batch.attempt == self._attempt:
+            self.found.extend(
+                line.text
+                for line in batch.lines
+                if line.stream is LogStream.LOG and line.level == "ERROR"
+            )
+        return time.monotonic() < self._deadline
 
 
 _is_place = re.compile(r"at (\S.*:\d+(?:, in .+)?)").fullmatch
@@ -226,6 +255,17 @@ class _Kind:
     told: int = 0
 
 
+class Detail(Enum):
+    """How much of a failure is printed."""
+
+    EXPLAINED = "explained"
+    PLACED = "placed"
+    """A line, and below it the line of the project."""
+    LINE = "line"
+    COUNTED = "counted"
+    """Nothing; `Digest.counts` has it."""
+
+
 class Digest:
     """Decides how much is printed of each failed attempt, so that a thousand stay readable.
 
@@ -237,32 +277,27 @@ class Digest:
         self._explained = 0
         self._lines = 0
 
-    def wants_explanation(self, asset: AssetKey, failure: Failure) -> bool:
-        """Tell whether a failure is the first of its kind, and so explained in full."""
-        kind = kind_of(asset, failure)
-        if kind in self._kinds or len(self._kinds) >= _MOST_KINDS:
-            return False
-        self._kinds[kind] = _Kind(failure.message)
-        if self._explained >= _MOST_EXPLAINED:
-            return False
-        self._explained += 1
-        return True
-
-    def wants_line(self, asset: AssetKey, failure: Failure, index: int) -> bool:
-        """Tell whether a failure has a line of its own; otherwise it is counted.
+    def detail(self, asset: AssetKey, failure: Failure, index: int) -> Detail:
+        """Decide how much of a failure is printed, and count it if that is nothing.
 
         Args:
             asset: The asset.
             failure: Why its attempt failed.
             index: The position of the task in the plan.
         """
+        name = kind_of(asset, failure)
+        kind, is_first = self._kinds.get(name), False
+        if kind is None and len(self._kinds) < _MOST_KINDS:
+            kind, is_first = self._kinds.setdefault(name, _Kind(failure.message)), True
+        if is_first and self._explained < _MOST_EXPLAINED:
+            self._explained += 1
+            return Detail.EXPLAINED
         if self._lines < _MOST_LINES:
             self._lines += 1
-            return True
-        kind = self._kinds.get(kind_of(asset, failure))
+            return Detail.PLACED if is_first else Detail.LINE
         if kind is not None:
             kind.tasks.add(index)
-        return False
+        return Detail.COUNTED
 
     def counts(self, *, only_new: bool = False) -> Iterator[str]:
         """Yield a line for each kind of failure of which tasks were left out.

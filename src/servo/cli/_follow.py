@@ -16,6 +16,7 @@ import click
 
 from servo import _terminal, errors
 from servo.cli import _failures, _output
+from servo.cli._failures import Detail, Excerpt
 from servo.cli._run_view import RunView, TaskView, warning_text
 from servo.types.runs import TaskState
 
@@ -252,13 +253,15 @@ class _FailureLines:
         if failure is None:
             yield task_line(task, also_success=False)
             return
-        is_explained = self.digest.wants_explanation(task.asset, failure)
-        if not is_explained and not self.digest.wants_line(task.asset, failure, task.index):
+        detail = self.digest.detail(task.asset, failure, task.index)
+        if detail is Detail.COUNTED:
             return
         yield task_line(task, also_success=False)
-        if is_explained:
+        if detail is not Detail.LINE:
             run_id = self._view.run_id
             excerpt = _failures.read(self._client, run_id, task.task_id, task.attempt)
+            if detail is Detail.PLACED:
+                excerpt = Excerpt(excerpt.place)
             yield from _failures.lines_of(excerpt, failure.message)
         if task.state is TaskState.RETRY_WAIT and not self._has_said_how_to_stop:
             self._has_said_how_to_stop = True

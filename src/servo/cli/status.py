@@ -130,7 +130,7 @@ def _print_failures(client: Client, run: Run) -> None:
         failure = task.failure
         if failure is None or task.state not in _FAILED:
             continue
-        if digest.wants_explanation(task.asset_key, failure):
+        if digest.detail(task.asset_key, failure, task.index) is _failures.Detail.EXPLAINED:
             excerpt = _failures.read(client, run.run_id, task.task_id, task.attempt)
             name = task_label(task)
             attempt = _failures.attempt_of(task.attempt, failure)

@@ -33,11 +33,14 @@ def wait_for(awaitable: Awaitable[T], when_cancelled: Subscribe) -> T:
     """
     import asyncio
 
+    is_running = True
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return _run(awaitable, when_cancelled)
-    return _run_in_thread(awaitable, when_cancelled)
+        is_running = False
+    # Not while that is handled: it would be the context of whatever the coroutine raises.
+    run = _run_in_thread if is_running else _run
+    return run(awaitable, when_cancelled)
 
 
 def _run(awaitable: Awaitable[T], when_cancelled: Subscribe) -> T:

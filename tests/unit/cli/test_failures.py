@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servo.cli import _failures
+from servo.cli._failures import Detail
 from servo.types import AssetKey, FailureCategory
 from servo.types.records import Failure
 from servo.worker.tracebacks import format_error, locate
@@ -136,29 +138,28 @@ def failure(number: int) -> Failure:
 
 def test_of_a_thousand_failures_alike_one_is_explained_and_most_are_counted() -> None:
     digest, key = _failures.Digest(), AssetKey("raw", "a")
-    explained = lined = 0
-    for index in range(1000):
-        if digest.wants_explanation(key, failure(index)):
-            explained += 1
-        elif digest.wants_line(key, failure(index), index):
-            lined += 1
-    assert (explained, lined) == (1, 20)
+    details = Counter(digest.detail(key, failure(index), index) for index in range(1000))
+    assert details == {Detail.EXPLAINED: 1, Detail.LINE: 20, Detail.COUNTED: 979}
     (line,) = digest.counts(only_new=True)
     assert "the same error in 979 more tasks: OSError: no file for day 0" in click.unstyle(line)
     assert list(digest.counts(only_new=True)) == []
     assert len(list(digest.counts())) == 1
 
 
+def test_the_first_of_each_kind_says_where_it_happened() -> None:
+    digest = _failures.Digest()
+    details = [digest.detail(AssetKey("raw", f"a{n}"), failure(n), n) for n in range(30)]
+    assert details == [Detail.EXPLAINED] * 3 + [Detail.PLACED] * 20 + [Detail.COUNTED] * 7
+
+
 @given(st.lists(st.tuples(st.integers(0, 300), st.text("abc", max_size=5)), max_size=500))
 def test_what_is_printed_of_failures_is_bounded(found: list[tuple[int, str]]) -> None:
     digest, key = _failures.Digest(), AssetKey("raw", "a")
-    explained = lined = 0
+    details: Counter[Detail] = Counter()
     for index, text in found:
         one = Failure(category=FailureCategory.USER_CODE, message=text, error_type=text)
-        if digest.wants_explanation(key, one):
-            explained += 1
-        elif digest.wants_line(key, one, index):
-            lined += 1
-    assert explained <= 3
-    assert lined <= 20
+        details[digest.detail(key, one, index)] += 1
+    assert details[Detail.EXPLAINED] <= 3
+    assert details[Detail.PLACED] + details[Detail.LINE] <= 20
     assert len(list(digest.counts())) <= 100
+    assert sum(details.values()) == len(found)

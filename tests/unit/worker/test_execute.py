@@ -573,3 +573,19 @@ def test_a_spent_budget_fails_the_attempt_whatever_the_function_makes_of_it(
     assert "2 usd are spent" in bench.log()
     assert finished.spent == {"usd": "2"}
     assert not (bench.root / "default").exists()
+
+
+def test_an_error_of_a_coroutine_is_shown_without_what_it_takes_to_run_one(bench: Bench) -> None:
+    @asset
+    async def fails(ctx: AssetContext) -> None:
+        await asyncio.sleep(0)
+        raise ValueError("mine")
+
+    bench.failure(fails)
+    log = bench.log()
+    assert "ValueError: mine" in log
+    assert "another exception" not in log
+    assert "asyncio" not in log.replace("await asyncio", "")
+    assert "servo/" not in log.replace(".servo/", "")
+    assert "test_execute.py:" in log.splitlines()[-1]
+    assert log.splitlines()[-1].endswith("fails")
