@@ -43,7 +43,11 @@ def test_dev_prints_a_line_when_a_worker_is_ready_and_when_a_run_starts_fails_an
     assert f"▶ run {good} started: 1 task of a.good" in lines
     assert any(line.startswith(f"✓ run {good} succeeded in ") for line in lines)
     failed = [line for line in lines if line.startswith(f"✗ run {bad}: a.bad failed")]
-    assert "in attempt 1, will retry: ValueError: boom \\x1b[31m red" in failed[0]
+    assert " failed in attempt 1 of 2, next attempt in " in failed[0]
+    assert ": ValueError: boom \\x1b[31m red; servo logs " in failed[0]
+    # The first failure teaches, the second one has its line.
+    assert text.count("    at assets/a.py:10, in bad") == 1
+    assert f"    To stop the run: servo cancel {bad}" in lines
     assert failed[1].endswith(f"; servo logs {bad} --task a.bad")
     assert "boom" in printed.out
     assert f"0 of 1 task succeeded; servo status {bad}" in text

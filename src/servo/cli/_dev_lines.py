@@ -1,6 +1,7 @@
 """The lines of ``servo dev``: when a worker is ready, and when a run starts, fails or ends.
 
-A run has at most a handful of lines, however many tasks it has.
+A run has at most a handful of lines, however many tasks it has; its first failure has a few more,
+which say where in the code it happened.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from servo import errors
-from servo.cli import _output
+from servo.cli import _failures, _output
 from servo.types import labels
 from servo.types.events import Event, RunCreated, RunStateChanged, TaskStateChanged
 from servo.types.records import Run
@@ -140,14 +141,22 @@ class _Lines:
             run.names = await self._names(run_id)
         name = run.names[change.index] if change.index < len(run.names) else ""
         why = change.failure.message if change.failure is not None else change.reason
-        retry = "" if change.state is TaskState.FAILED else ", will retry"
+        attempt = _failures.attempt_of(change.attempt, change.failure)
+        retry = f", next attempt {_failures.next_attempt(at)}" if (at := change.retry_at) else ""
         command = labels.command("logs", run_id, *(("--task", name) if name else ()))
         self._say(
             "✗",
             "red",
-            f"run {run_id}: {name or f'task {change.index}'} failed in attempt "
-            f"{change.attempt}{retry}: {_output.one_line(why)}; {command}",
+            f"run {run_id}: {name or f'task {change.index}'} failed in {attempt}{retry}: "
+            f"{_output.one_line(why)}; {command}",
         )
+        if run.failures > 1 or not name:
+            return
+        excerpt = await _failures.read_async(self._client, run_id, name, change.attempt)
+        for line in _failures.lines_of(excerpt, why):
+            _output.echo(line)
+        if retry:
+            _output.echo(f"    To stop the run: {_failures.command('cancel', run_id)}")
 
     async def _ended(self, run_id: str, state: RunState) -> None:
         run = self._runs.pop(run_id, _Followed())
