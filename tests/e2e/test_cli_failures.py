@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
 import shlex
 import signal
@@ -209,3 +211,33 @@ def test_a_command_that_ignores_sighup_goes_on(shop: ServoProject) -> None:
     process.send_signal(signal.SIGHUP)
     shop.ok("cancel", "latest")
     assert shop.finish(process).code == 1
+
+
+def test_a_run_goes_on_when_its_terminal_is_closed(shop: ServoProject) -> None:
+    program = """
+import fcntl, termios
+from servo.cli.main import main
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+main()
+"""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "run", "raw.slow"],
+        cwd=shop.root,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        text=True,
+        env=shop.environment({"TERM": "xterm"}),
+        start_new_session=True,
+    )
+    shop.started.append(process)
+    os.close(theirs)
+    shown = b""
+    while b"raw.slow  " not in shown:
+        shown += os.read(ours, 65536)
+    wait_until((shop.root / "started").exists, "the task starts")
+    os.close(ours)
+    assert process.wait(30) == 129
+    assert shop.ok("status", "latest", "--json").json["state"] == "RUN_STATE_RUNNING"
+    shop.ok("cancel", "latest")

@@ -218,7 +218,7 @@ def lines_of(excerpt: Excerpt, message: str, indent: str = _INDENT) -> list[str]
         indent: What each line begins with.
     """
     place = _output.one_line(excerpt.place)
-    shown = [click.style(f"at {place}", bold=True)] if place else []
+    shown = [f"at {place}"] if place else []
     lines = list(excerpt.lines)
     if lines and message.startswith(lines[-1]):
         del lines[-1]

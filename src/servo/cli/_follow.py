@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import threading
 import time
@@ -164,6 +165,11 @@ def follow(
                 raise
             cause = exc.number
             display.say(f"Cancelling the run; a second {cause.name} leaves without waiting.")
+        except OSError as exc:
+            if exc.errno != errno.EIO:
+                raise
+            # The terminal is gone, and that was noticed before the signal that says so came.
+            raise Terminated(signal.SIGHUP) from exc
     return cause
 
 
@@ -331,7 +337,9 @@ class _Live:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        # Nothing can be taken back from a terminal that is gone.
+        with contextlib.suppress(OSError):
+            self._live.stop()
 
     def changed(self, task: TaskView | None) -> None:
         if task is None:
