@@ -30,6 +30,7 @@ from servo.types.ids import MaterializationId, RunId, TaskId
 from servo.types.inputs import AssetOut
 from servo.types.reasons import FailureReason
 from servo.types.records import Column, Failure, Materialization
+from servo.types.runs import FailureCategory
 from servo.types.sessions import (
     AttemptCancelled,
     AttemptFinished,
@@ -188,6 +189,9 @@ class _Attempt:
             reporter.note("ERROR", failure.message)
             if isinstance(cause, Exception | SystemExit):
                 self._explain(cause)
+            elif failure.category is FailureCategory.USER_CODE and (place := self._defined_at()):
+                # What it returned is wrong: the line that returned it is not known.
+                reporter.note("ERROR", str(place))
         try:
             self.account.refuse_overdrawn()
         except errors.BudgetExhaustedError as exc:
@@ -204,13 +208,17 @@ class _Attempt:
         """
         project = self._environment.project
         text = tracebacks.format_error(error, project)
-        code = self._definition.code
-        place = tracebacks.locate(error, project)
-        if place is None and self._called is not None and code.file_path:
-            # Python refused the call, or the error was returned and never raised.
-            path = tracebacks.relative_to(project, code.file_path) or code.file_path
-            place = tracebacks.Location(path, code.line_number, code.function)
+        # Without a frame Python refused the call, or the error was returned and never raised.
+        place = tracebacks.locate(error, project) or self._defined_at()
         self._reporter.note("ERROR", text if place is None else f"{text.rstrip()}\n{place}")
+
+    def _defined_at(self) -> tracebacks.Location | None:
+        """Return where the function is defined, once it has been called."""
+        code = self._definition.code
+        if self._called is None or not code.file_path:
+            return None
+        path = tracebacks.relative_to(self._environment.project, code.file_path) or code.file_path
+        return tracebacks.Location(path, code.line_number, code.function)
 
     def run(self) -> AttemptSucceeded:
         asset = self._environment.find(self._definition)

@@ -589,3 +589,13 @@ def test_an_error_of_a_coroutine_is_shown_without_what_it_takes_to_run_one(bench
     assert "servo/" not in log.replace(".servo/", "")
     assert "test_execute.py:" in log.splitlines()[-1]
     assert log.splitlines()[-1].endswith("fails")
+
+
+def test_what_cannot_be_kept_names_the_function_that_returned_it(bench: Bench) -> None:
+    @asset
+    def number(ctx: AssetContext) -> Any:
+        return 42
+
+    assert bench.failure(number).retryable is False
+    assert "test_execute.py:" in bench.log().splitlines()[-1]
+    assert bench.log().endswith("number")
