@@ -16,8 +16,9 @@ from typing import Any
 
 import trustme
 
-from http_kit import connect, request
-from plane_kit import sync
+from http_kit import connect, envelope, request
+from plane_kit import KEY, Caller, asset, plane, sync
+from servo.controlplane.http import HttpApp
 from servo.controlplane.limits import HttpLimits, connections_of_a_port
 from servo.controlplane.listener import HttpListener
 
@@ -186,6 +187,36 @@ async def test_a_handshake_of_tls_has_a_deadline_and_counts_as_silent(_: Path) -
         for reader, writer in held:
             assert await asyncio.wait_for(reader.read(), 10) == b""
             writer.close()
+
+
+@sync
+async def test_streams_of_one_tenant_leave_connections_to_others(path: Path) -> None:
+    async with plane(path) as (served, caller):
+        for tenant in ("acme", "evil"):
+            other = Caller(caller.url, tenant_id=tenant)
+            await other.deploy([asset("raw.a")])
+            await other.channel.close()
+        app = HttpApp(served._current.endpoints, lambda: True, max_calls_per_tenant=3)
+        listener = HttpListener(app, "127.0.0.1:0")
+        url = listener.start()
+        watch = f"{url}/arco.v1.RunService/WatchEvents"
+        info = f"{url}/arco.v1.ServerService/GetServerInfo"
+        evil, acme = ({"key": KEY, "x_servo_tenant_id": name} for name in ("evil", "acme"))
+        stream = {"content_type": "application/connect+json"}
+        held = [
+            asyncio.create_task(request(watch, envelope({"follow": True}), **evil, **stream))
+            for _number in range(3)
+        ]
+        await asyncio.sleep(0.5)
+        refused = await request(info, b"{}", **evil)
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        assert (await request(info, b"{}", **acme)).status == 200
+        for task in held:
+            task.cancel()
+        await asyncio.wait(held)
+        while (await request(info, b"{}", **evil)).status != 200:
+            await asyncio.sleep(0.05)
+        await listener.stop()
 
 
 FULL = """

@@ -19,7 +19,7 @@ from servo._wire.manifest_documents import (
 )
 from servo._wire.methods import METHODS, Method, MethodKind
 from servo._wire.statuses import DETAILS_KEY, WireStatus, error_from_status, status_for
-from servo._wire.weight import is_heavier_than
+from servo._wire.weight import is_heavier_than, parts_of
 
 __all__ = [
     "DETAILS_KEY",
@@ -42,6 +42,7 @@ __all__ = [
     "manifest_canonical_json",
     "manifest_fingerprint",
     "methods",
+    "parts_of",
     "status_for",
     "to_canonical_json",
     "to_json_dict",

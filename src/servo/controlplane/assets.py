@@ -50,8 +50,10 @@ class Assets:
             keys = await self.plane.threads.run(caller.tenant_id, catalog.select, request.selection)
         size = paging.ASSETS.size(request.page_size)
         first = paging.ASSETS.number(request.page_token)
-        page = keys[first : first + size]
-        more = paging.ASSETS.token(first + size) if len(keys) > first + size else ""
+        there = keys[first : first + size]
+        definitions = [catalog.assets[key] for key in there]
+        page = there[: len(paging.ASSETS.fitting(definitions, size))]
+        more = paging.ASSETS.token(first + len(page)) if len(keys) > first + len(page) else ""
         found = [await self._summary(workspace, catalog, key) for key in page]
         return ListAssetsResponse(assets=tuple(found), next_page_token=more)
 
@@ -115,7 +117,8 @@ class Assets:
             partition_key=None if partition is None else partition.to_canonical(),
             latest_only=request.latest_only,
         )
-        more = paging.MATERIALIZATIONS.token(found[size - 1][0]) if len(found) > size else ""
+        page = paging.MATERIALIZATIONS.fitting(found, size)
+        more = paging.MATERIALIZATIONS.token(page[-1][0]) if len(found) > len(page) else ""
         return ListMaterializationsResponse(
-            materializations=tuple(made for _, made in found[:size]), next_page_token=more
+            materializations=tuple(made for _, made in page), next_page_token=more
         )

@@ -229,12 +229,12 @@ class Deployments:
         size = paging.DEPLOYMENTS.size(request.page_size)
         before = paging.DEPLOYMENTS.identifier(request.page_token)
         found = await workspace.store.deployments(workspace.number, before, size + 1)
-        last = found[size - 1].deployment_id if len(found) > size else ""
+        page = paging.DEPLOYMENTS.fitting(found, size)
+        last = page[-1].deployment_id if len(found) > len(page) else ""
         current = workspace.current_deployment_id
         return ListDeploymentsResponse(
             deployments=tuple(
-                replace(d, chunk_digests=(), current=d.deployment_id == current)
-                for d in found[:size]
+                replace(d, chunk_digests=(), current=d.deployment_id == current) for d in page
             ),
             next_page_token=paging.DEPLOYMENTS.token(last) if last else "",
         )

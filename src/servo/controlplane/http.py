@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import partial
@@ -20,7 +21,7 @@ from servo.controlplane import connect
 from servo.controlplane.connect import Codec, RequestTooLargeError, UnimplementedError
 from servo.controlplane.endpoints import Endpoint, Served, note_failure, too_large
 from servo.controlplane.identity import REQUEST_ID_HEADER, request_id_of
-from servo.controlplane.limits import MAX_REQUEST_BYTES
+from servo.controlplane.limits import MAX_REQUEST_BYTES, HttpLimits
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -45,6 +46,8 @@ class HttpApp:
         max_request_bytes: The largest body that is read.
         cors_origins: Origins whose pages browsers let in, such as ``http://localhost:5173``.
         is_own_name: Tells whether a host is one that is answered for; by default every one is.
+        max_calls_per_tenant: How many calls of one tenant are answered at a time: each takes a
+            connection, and a stream keeps it.
     """
 
     def __init__(
@@ -55,7 +58,10 @@ class HttpApp:
         max_request_bytes: int = MAX_REQUEST_BYTES,
         cors_origins: Iterable[str] = (),
         is_own_name: Callable[[str], bool] = lambda host: True,
+        max_calls_per_tenant: int | None = None,
     ) -> None:
+        self._max_calls = max_calls_per_tenant or HttpLimits().most_connections // 2
+        self._calls: Counter[str] = Counter()
         self._is_own_name = is_own_name
         self._endpoints = endpoints
         self._is_ready = is_ready
@@ -125,7 +131,7 @@ class HttpApp:
             # Before the body: who may not call does not get us to read megabytes.
             caller = await self._endpoints.gate.admit(method, exchange.identity)
             timeout = connect.timeout_of(exchange.headers, method.kind)
-            async with _deadline(timeout, method.path):
+            async with self._place_of(caller), _deadline(timeout, method.path):
                 body = await exchange.body(method, self._limit(method))
                 request = await self._decoded(caller, codec, method, body)
                 response = await endpoint.verb(caller, request)
@@ -134,6 +140,29 @@ class HttpApp:
             await exchange.fail(exc, method.path)
             return
         await exchange.respond(200, data, codec.content_type(method.kind))
+
+    @asynccontextmanager
+    async def _place_of(self, caller: Any) -> AsyncIterator[None]:
+        """Count a call of a tenant while a block runs.
+
+        Raises:
+            servo.errors.RateLimitedError: There are too many.
+        """
+        tenant_id = self._endpoints.tenant_of(caller)
+        if self._calls[tenant_id] >= self._max_calls:
+            raise errors.RateLimitedError(
+                f"{self._max_calls} calls of tenant {tenant_id!r} are being answered over HTTP; "
+                "end some streams, or call over gRPC",
+                code="TENANT_BUSY",
+                retry_after=1.0,
+            )
+        self._calls[tenant_id] += 1
+        try:
+            yield
+        finally:
+            self._calls[tenant_id] -= 1
+            if not self._calls[tenant_id]:
+                del self._calls[tenant_id]
 
     def _limit(self, method: Method[Any, Any]) -> int:
         return min(self._max_request_bytes, method.max_request_bytes)
@@ -165,7 +194,7 @@ class HttpApp:
                 )
             caller = await self._endpoints.gate.admit(method, exchange.identity)
             timeout = connect.timeout_of(exchange.headers, method.kind)
-            async with _deadline(timeout, method.path):
+            async with self._place_of(caller), _deadline(timeout, method.path):
                 limit = self._limit(method) + connect.ENVELOPE_BYTES
                 body = connect.only_message(await exchange.body(method, limit))
                 request = await self._decoded(caller, codec, method, body)

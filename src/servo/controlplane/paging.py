@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeVar
 
-from servo import errors
+from servo import _wire, errors
 from servo.types.ids import Ulid
 
 _MAX_PAGE: Final = 1_000
@@ -20,6 +21,10 @@ _MAX_NUMBER: Final = 2**63 - 1
 # Not more digits than that: reading takes longer than linear, and Python refuses very many.
 _is_number = re.compile(r"[1-9][0-9]{0,18}", re.ASCII).fullmatch
 _SHOWN: Final = 100
+_MOST_PARTS: Final = 50_000
+"""Items of lists and maps inside what is on one page."""
+
+_T = TypeVar("_T")
 
 
 class Listing:
@@ -50,6 +55,20 @@ class Listing:
                 code="INVALID_PAGE_SIZE",
             )
         return min(wanted or self._usual_size, _MAX_PAGE)
+
+    def fitting(self, items: Sequence[_T], size: int) -> Sequence[_T]:
+        """Return the items of a page: so many, or fewer where they are large, one at least.
+
+        Args:
+            items: What there is to list.
+            size: The size of the page.
+        """
+        left = _MOST_PARTS
+        for count, item in enumerate(items[:size]):
+            left -= 1 + _wire.parts_of(item, left)
+            if left < 0:
+                return items[: max(count, 1)]
+        return items[:size]
 
     def token(self, place: object) -> str:
         """Return the token for going on at a place."""

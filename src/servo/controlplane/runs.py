@@ -145,8 +145,9 @@ class Runs:
         )
         if run is None:
             raise run_not_found(request.run_id)
-        more = paging.TASKS.token(first + size) if len(tasks) > size else ""
-        run = _with_standing(workspace, replace(run, tasks=tuple(tasks[:size])))
+        shown = tuple(paging.TASKS.fitting(tasks, size))
+        more = paging.TASKS.token(first + len(shown)) if len(tasks) > len(shown) else ""
+        run = _with_standing(workspace, replace(run, tasks=shown))
         return GetRunResponse(run=run, next_page_token=more)
 
     async def list_runs(self, caller: Caller, request: ListRunsRequest) -> ListRunsResponse:
@@ -159,8 +160,9 @@ class Runs:
         size = paging.RUNS.size(request.page_size)
         before = paging.RUNS.identifier(request.page_token)
         runs = await workspace.store.runs(workspace.number, before, size + 1, request.states)
-        more = paging.RUNS.token(runs[size - 1].run_id) if len(runs) > size else ""
-        shown = tuple([_with_standing(workspace, run) for run in runs[:size]])
+        page = paging.RUNS.fitting(runs, size)
+        more = paging.RUNS.token(page[-1].run_id) if len(runs) > len(page) else ""
+        shown = tuple([_with_standing(workspace, run) for run in page])
         return ListRunsResponse(runs=shown, next_page_token=more)
 
     async def cancel_run(self, caller: Caller, request: CancelRunRequest) -> CancelRunResponse:

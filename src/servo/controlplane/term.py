@@ -58,10 +58,10 @@ class Term:
             limiter=None if config.rate_limit is None else Limiter(config.rate_limit),
             tokens=tokens,
         )
-        endpoints = Endpoints(Service(self.plane, self.keys, config.watch_limits), gate)
-        self.router = Router(endpoints)
+        self.endpoints = Endpoints(Service(self.plane, self.keys, config.watch_limits), gate)
+        self.router = Router(self.endpoints)
         self.app = HttpApp(
-            endpoints,
+            self.endpoints,
             lambda: not self.plane.is_stopping,
             max_request_bytes=config.max_request_bytes,
             cors_origins=config.cors_origins,

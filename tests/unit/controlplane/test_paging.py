@@ -86,3 +86,17 @@ def test_no_page_token_and_no_size_mean_the_first_page_of_the_usual_size() -> No
     assert paging.MATERIALIZATIONS.number("", first=7) == 7
     assert paging.KEYS.number("") == 0
     assert (paging.RUNS.size(0), paging.KEYS.size(0)) == (50, 500)
+
+
+@given(listings, st.lists(st.integers(0, 30_000), max_size=20), st.integers(1, 20))
+def test_a_page_ends_before_it_is_too_large_and_has_one_item_at_least(
+    listing: Listing, sizes: list[int], size: int
+) -> None:
+    items = [(("x",) * count, number) for number, count in enumerate(sizes)]
+    page = listing.fitting(items, size)
+    assert list(page) == items[: len(page)]
+    assert len(page) <= size
+    assert bool(page) == bool(items)
+    assert len(page) <= 1 or sum(len(texts) for texts, _ in page) <= 50_000
+    if len(page) < min(len(items), size):
+        assert sum(len(texts) + 10 for texts, _ in items[: len(page) + 1]) > 50_000
