@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -206,3 +207,41 @@ def test_a_project_with_modules_named_like_libraries_runs(shop: ServoProject) ->
         assert f"{name}.py" in checked.err
     shop.ok("run", "b.draw")
     assert shop.data("b/draw") == [{"n": 1, "q": 0}]
+
+
+def _nameless() -> list[str]:
+    """The command that runs another one as a user that has no name, no entry and no HOME."""
+    return [
+        *("unshare", "--user", "--map-user=54321", "--map-group=54321"),
+        *("env", "-u", "HOME", "-u", "USER", "-u", "LOGNAME"),
+    ]
+
+
+def _has_namespaces() -> bool:
+    try:
+        return (
+            subprocess.run([*_nameless(), "true"], capture_output=True, check=False).returncode == 0
+        )
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not _has_namespaces(), reason="needs user namespaces")
+@pytest.mark.parametrize(
+    "arguments",
+    [["validate"], ["config", "show"], ["run", "a.quick"], ["status"], ["keys", "list"]],
+    ids=" ".join,
+)
+def test_a_user_without_a_name_and_without_a_home_uses_every_command(
+    shop: ServoProject, arguments: list[str]
+) -> None:
+    done = subprocess.run(
+        [*_nameless(), sys.executable, "-P", "-m", "servo.cli.main", *arguments],
+        cwd=shop.root,
+        env=shop.environment({}),
+        capture_output=True,
+        text=True,
+        check=False,
+        umask=0o077,
+    )
+    assert done.returncode == 0, done.stderr

@@ -351,7 +351,10 @@ class Connection:
         return client
 
     def _host_failed(self, code: int | None) -> errors.ServoError:
-        reason = self._read_reason() or self._last_line()
+        code_told, _, told = self._read_reason().partition("\n")
+        if told:
+            code = int(code_told)
+        reason = told or self._last_line()
         if not reason and shutil.disk_usage(self._files.directory).free < _LEAST_FREE_BYTES:
             reason = f"no space is left on the disk of {str(self._files.directory)!r}"
         kind = (

@@ -382,6 +382,10 @@ def serve(root: Path, with_worker: bool, any_environment: bool, reason_fd: int |
             host.claim()
         except AlreadyHostedError:
             return HOST_LOST_RACE
+        except OSError as exc:
+            raise errors.FilesystemError(
+                f"cannot write to {str(project.state_dir)!r}: {exc.strerror}"
+            ) from exc
         asyncio.run(run_host(host, reason.close))
     return 0
 
@@ -404,10 +408,16 @@ class _Reason:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
         if self._descriptor is not None and error is not None:
-            text = str(error) if isinstance(error, errors.ServoError) else repr(error)
-            # The command may have been killed meanwhile.
+            told = (
+                error
+                if isinstance(error, errors.ServoError)
+                else errors.ServoError(f"{type(error).__name__}: {error}")
+            )
+            # The exit code as well: on a full disk the process may end in another way, because it
+            # cannot print the error. The command may have been killed meanwhile.
             with contextlib.suppress(OSError):
-                os.write(self._descriptor, text.encode("utf-8", "replace")[:_REASON_BYTES])
+                text = f"{told.exit_code}\n{told}".encode("utf-8", "replace")
+                os.write(self._descriptor, text[:_REASON_BYTES])
         self.close()
 
     def close(self) -> None:
