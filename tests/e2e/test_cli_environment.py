@@ -203,6 +203,29 @@ def test_an_unfinished_run_of_another_environment_can_be_cancelled_or_adopted(
             assert shop.data("a/quick")[0]["secret"] == "wrong"
 
 
+def test_dev_with_another_environment_leaves_unfinished_runs_alone(shop: ServoProject) -> None:
+    first = shop.start("dev", MY_SECRET="right")
+    wait_until(lambda: pid(shop) == first.pid, "dev serves")
+    shop.ok("run", "a.waits", "--no-wait", MY_SECRET="right")
+    wait_until((shop.root / "started").exists, "the task runs")
+    first.send_signal(signal.SIGINT)
+    shop.finish(first)
+    (shop.root / "started").unlink()
+    second = shop.start("dev", MY_SECRET="wrong")
+    wait_until(lambda: pid(shop) == second.pid, "dev serves again")
+    refused = shop.run("run", "a.quick", MY_SECRET="right")
+    assert refused.code == 78
+    assert f"'servo dev' (pid {second.pid}) executes nothing" in refused.err
+    assert not (shop.root / "started").exists()
+    second.send_signal(signal.SIGINT)
+    done = shop.finish(second)
+    assert "MY_SECRET has another value" in done.err
+    release(shop)
+    shop.ok("run", "a.quick", MY_SECRET="right")
+    wait_until(lambda: shop.server is None, "everything is done")
+    assert shop.data("a/waits")[0]["secret"] == "right"
+
+
 def test_a_command_that_follows_a_run_takes_it_back_from_a_host_without_its_environment(
     shop: ServoProject,
 ) -> None:

@@ -303,7 +303,7 @@ class Connection:
             raise _unfinished(differences)
         owner = self._files.host_lock().read_owner()
         if owner is not None and owner.kind is HostKind.DEV and not differences:
-            raise _environment_differs(owner, ["unfinished runs wait there for this one"])
+            raise _dev_waits(owner)
         if differences:
             if owner is None or owner.kind is HostKind.DEV or owner.is_busy is not False:
                 raise _environment_differs(owner, differences)
@@ -400,6 +400,15 @@ def _environment_differs(owner: Owner | None, differences: list[str]) -> errors.
         hint=f"{end}; or pass --any-environment to use the other environment; or name variables "
         f"that do not matter in environment_ignore.",
         context={"differences": ", ".join(differences)},
+    )
+
+
+def _dev_waits(owner: Owner) -> errors.ConfigurationError:
+    return errors.ConfigurationError(
+        f"'servo dev' (pid {owner.pid}) executes nothing: unfinished runs were asked for in this "
+        f"command's environment, and it has another one",
+        code="ENVIRONMENT_DIFFERS",
+        hint="End it and start it again with this environment, or with --any-environment.",
     )
 
 
