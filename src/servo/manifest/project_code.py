@@ -84,6 +84,7 @@ class ProjectCode:
         self._entries: dict[str, Mapping[str, bool]] = {}
         self._data: dict[str, bytes] = {}
         self._facts: dict[str, ModuleFacts] = {}
+        self._functions: dict[str, Mapping[Place, Fingerprint]] = {}
         self._imports: dict[str, tuple[str, ...]] = {}
         self._closures: dict[frozenset[str], tuple[frozenset[str], str]] = {}
         self._starts: dict[tuple[str, tuple[Import, ...]], frozenset[str]] = {}
@@ -173,8 +174,10 @@ class ProjectCode:
 
     def functions_in(self, path: str) -> Mapping[Place, Fingerprint] | None:
         """Return the fingerprints of the decorated functions in a file that was looked at."""
-        facts = self._facts.get(path)
-        return None if facts is None else facts.fingerprints()
+        found = self._functions.get(path)
+        if found is None and (facts := self._facts.get(path)) is not None:
+            found = self._functions[path] = facts.fingerprints()
+        return found
 
     def known_facts(self, path: str, data: bytes) -> ModuleFacts | None:
         """Return the facts about a file if it was read with that content."""

@@ -315,3 +315,15 @@ def test_edits_of_assets_in_one_file_are_independent_of_each_other(tree: Tree) -
         found.append((tree.fingerprint("x"), tree.fingerprint("y")))
     assert len({x for x, _ in found}) == 2
     assert len({y for _, y in found}) == 2
+
+
+def test_the_functions_of_a_file_are_listed_once(tree: Tree) -> None:
+    # A worker asks for each of them, and a file may have thousands.
+    code = ProjectCode([tree.root])
+    code.fingerprint("assets.a", "x")
+    path = str(tree.root / "assets/a.py")
+    found = code.functions_in(path)
+    assert found is not None
+    assert {name for _, name in found} == {"x", "y"}
+    assert code.functions_in(path) is found
+    assert code.functions_in(str(tree.root / "lib/other.py")) is None
