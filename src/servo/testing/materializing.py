@@ -89,6 +89,7 @@ def materialize(
         DataQualityError: A check of severity ``error`` or ``critical`` failed.
         Exception: Whatever the function raised, as it raised it.
     """
+    __tracebackhide__ = True  # pytest shows the line of the test, and the user's code below it
     _refuse_undecorated(asset)
     given = dict(inputs or {})
     expected = {one.name for one in asset.inputs}
@@ -236,18 +237,19 @@ def _to_raise(raised: Exception, failure: Failure) -> Exception:
         exhausted = errors.BudgetExhaustedError(failure.message)
         exhausted.__cause__ = raised
         return exhausted
-    raised.__traceback__ = _below_servo(raised.__traceback__)
+    below = _below_servo(raised.__traceback__)
+    if below is not None or isinstance(raised, errors.ServoError):
+        raised.__traceback__ = below
     return raised
 
 
 def _below_servo(traceback: TracebackType | None) -> TracebackType | None:
-    """Drop the frames between the test and the user's code; all stay where there is no such."""
-    current = traceback
-    while current is not None:
-        if not current.tb_frame.f_code.co_filename.startswith(tracebacks.SERVO):
-            return current
-        current = current.tb_next
-    return traceback
+    """Return a traceback from the first frame that is the user's, if there is one."""
+    while traceback is not None:
+        if not traceback.tb_frame.f_code.co_filename.startswith(tracebacks.SERVO):
+            return traceback
+        traceback = traceback.tb_next
+    return None
 
 
 def _with_notes(error: Exception, reporter: RecordingReporter) -> Exception:

@@ -6,7 +6,7 @@ import contextlib
 import contextvars
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 __all__ = ["wait_for"]
@@ -88,14 +88,25 @@ def _run_in_thread(awaitable: Awaitable[T], when_cancelled: Subscribe) -> T:
     thread = threading.Thread(
         target=contextvars.copy_context().run, args=(work,), name="servo-coroutine", daemon=True
     )
-    thread.start()
-    try:
-        return found.result()
-    except BaseException:
+
+    def end() -> None:
         # The thread that waits was interrupted: the coroutine cleans up before that is passed on.
         interrupted.set()
         for stop in [*stops]:
             stop()
+        wait([found])
+
+    try:
+        thread.start()
+    except RuntimeError:  # there can be no more threads, so there is nothing to wait for
+        raise
+    except BaseException:  # Ctrl-C while it starts: it runs all the same, and cannot be joined yet
+        end()
+        raise
+    try:
+        return found.result()
+    except BaseException:
+        end()
         raise
     finally:
         thread.join()

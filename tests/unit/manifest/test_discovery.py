@@ -326,3 +326,9 @@ def test_what_a_module_writes_to_the_descriptor_goes_to_standard_error(
     printed = capfd.readouterr()
     assert printed.out == "before after"
     assert printed.err == "rawchild\n"
+
+
+def test_a_link_to_a_module_is_imported_like_one(write: WriteFiles) -> None:
+    root = write({"assets/__init__.py": "", "shared/a.py": ONE})
+    (root / "assets" / "a.py").symlink_to(root / "shared" / "a.py")
+    assert _keys(root) == ["a.one"]

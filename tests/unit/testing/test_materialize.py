@@ -140,6 +140,8 @@ def test_every_check_that_failed_is_among_the_notes() -> None:
     with pytest.raises(errors.DataQualityError, match="not_null_id") as caught:
         materialize(users)
     assert any("row_count" in note for note in caught.value.__notes__)
+    # What Servo did in between is of no use to the author of the asset.
+    assert [entry.name for entry in caught.traceback][1:] == ["materialize"]
 
 
 def test_an_err_raises_its_exception_or_says_what_it_held() -> None:
@@ -179,7 +181,7 @@ def test_an_async_asset_runs_where_a_loop_runs_already() -> None:
         return materialize(users).table
 
     assert asyncio.run(cell()).to_pylist() == [{"marker": "of the caller"}]
-    assert "servo-async-asset" not in " ".join(one.name for one in threading.enumerate())
+    assert "servo-coroutine" not in " ".join(one.name for one in threading.enumerate())
 
 
 def test_an_async_asset_fails_in_a_running_loop_as_it_does_elsewhere() -> None:
