@@ -7,11 +7,14 @@ import contextvars
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, wait
-from typing import TypeVar
+from typing import Final, TypeVar
 
 __all__ = ["wait_for"]
 
 T = TypeVar("T")
+
+_START_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 0.2
 
 Subscribe = Callable[[Callable[[], None] | None], None]
 """Registers a callback for the cancellation of the attempt; ``None`` removes it."""
@@ -89,24 +92,24 @@ def _run_in_thread(awaitable: Awaitable[T], when_cancelled: Subscribe) -> T:
         target=contextvars.copy_context().run, args=(work,), name="servo-coroutine", daemon=True
     )
 
-    def end() -> None:
+    try:
+        thread.start()
+        # With a pause now and then: a signal that the system gives to another thread is seen by
+        # this one when it next runs, not while it waits for a lock.
+        while not wait([found], _LOOK_SECONDS).done:
+            pass
+        return found.result()
+    except BaseException:
         # The thread that waits was interrupted: the coroutine cleans up before that is passed on.
         interrupted.set()
         for stop in [*stops]:
             stop()
-        wait([found])
-
-    try:
-        thread.start()
-    except RuntimeError:  # there can be no more threads, so there is nothing to wait for
-        raise
-    except BaseException:  # Ctrl-C while it starts: it runs all the same, and cannot be joined yet
-        end()
-        raise
-    try:
-        return found.result()
-    except BaseException:
-        end()
+        # Ctrl-C may come while the thread starts, when it cannot be joined yet; without a number
+        # after that time, it never started.
+        wait([found], _START_SECONDS)
+        if thread.ident is not None:
+            wait([found])
         raise
     finally:
-        thread.join()
+        with contextlib.suppress(RuntimeError):
+            thread.join()
