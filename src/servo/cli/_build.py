@@ -88,7 +88,8 @@ def require_libraries(definitions: Sequence[AssetDefinition]) -> None:
 
 def _user() -> str:
     try:
-        return getpass.getuser()
+        # A variable may hold bytes that are no text, which cannot be sent.
+        return getpass.getuser().encode(errors="replace").decode()
     except (OSError, KeyError):
         # Containers often run under a number that has no name.
         return ""
