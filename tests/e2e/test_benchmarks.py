@@ -228,3 +228,12 @@ def test_measured_processes_write_byte_code_and_know_no_settings(
     names = measure.environment(SERVO_API_KEY="k")
     assert {"PYTHONDONTWRITEBYTECODE", "SERVO_API_URL", "CI"}.isdisjoint(names)
     assert names["SERVO_API_KEY"] == "k"
+
+
+def test_comparing_process_state_is_measured_beside_an_attempt_that_does_nothing(
+    tmp_path: Path,
+) -> None:
+    found = measured("state", tmp_path)
+    compared = found["process state compared after an attempt"]
+    assert compared["median"] > 0 < compared["beside_median"]
+    assert compared["limit"] == 50
