@@ -206,6 +206,21 @@ async def test_some_of_a_run_is_repeated_with_plain_json(path: Path) -> None:
 
 
 @sync
+async def test_a_run_over_http_has_its_own_number_of_retries(path: Path) -> None:
+    async with shop(path) as opened:
+        opened.broken = {"mart.sales"}
+        made = await opened.post("CreateRun", {"selection": ["*"], "maxRetries": 0})
+        run_id = made.json()["run"]["runId"]
+        await opened.caller.watch(run_id)
+        run = (await opened.post("GetRun", {"runId": run_id})).json()["run"]
+        (task,) = [task for task in run["tasks"] if "failure" in task]
+        assert (run["maxRetries"], task["attempt"], task["failure"]["maxAttempts"]) == (0, 1, 1)
+        refused = await opened.post("CreateRun", {"selection": ["*"], "maxRetries": -1})
+        assert (refused.status_code, refused.json()["code"]) == (400, "invalid_argument")
+        assert "max_retries" in refused.text
+
+
+@sync
 async def test_a_run_key_names_one_rerun_and_another_request_is_a_conflict(path: Path) -> None:
     def program(client: Client) -> None:
         same = client.runs.rerun(failed, run_key="mend")
