@@ -37,6 +37,7 @@ _INDENT: Final = "    "
 
 _MOST_EXPLAINED: Final = 3
 _MOST_LINES: Final = 20
+_MOST_ALIKE: Final = 5
 _MOST_KINDS: Final = 100
 
 
@@ -246,11 +247,13 @@ class _Kind:
 
     Attributes:
         message: That of the first one.
-        tasks: The tasks that were left out, by position in the plan.
+        shown: The tasks of which a failure was printed, by position in the plan.
+        tasks: Those of which none was.
         told: How many of them have been counted in a line.
     """
 
     message: str
+    shown: set[int] = field(default_factory=set)
     tasks: set[int] = field(default_factory=set)
     told: int = 0
 
@@ -269,7 +272,8 @@ class Detail(Enum):
 class Digest:
     """Decides how much is printed of each failed attempt, so that a thousand stay readable.
 
-    The first ones are explained in full, further ones have a line each, and then they are counted.
+    The first ones of three kinds are explained in full. Further ones have a line each, those of
+    five tasks for each kind and twenty in all; then they are counted.
     """
 
     def __init__(self) -> None:
@@ -287,15 +291,20 @@ class Digest:
         """
         name = kind_of(asset, failure)
         kind, is_first = self._kinds.get(name), False
-        if kind is None and len(self._kinds) < _MOST_KINDS:
+        if kind is None:
+            if len(self._kinds) >= _MOST_KINDS:
+                return Detail.COUNTED
             kind, is_first = self._kinds.setdefault(name, _Kind(failure.message)), True
         if is_first and self._explained < _MOST_EXPLAINED:
             self._explained += 1
+            kind.shown.add(index)
             return Detail.EXPLAINED
-        if self._lines < _MOST_LINES:
+        is_again = index in kind.shown
+        if self._lines < _MOST_LINES and (is_again or len(kind.shown) < _MOST_ALIKE):
             self._lines += 1
+            kind.shown.add(index)
             return Detail.PLACED if is_first else Detail.LINE
-        if kind is not None:
+        if not is_again:
             kind.tasks.add(index)
         return Detail.COUNTED
 

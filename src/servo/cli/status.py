@@ -132,6 +132,8 @@ def _print_failures(client: Client, run: Run) -> None:
             continue
         if digest.detail(task.asset_key, failure, task.index) is _failures.Detail.EXPLAINED:
             excerpt = _failures.read(client, run.run_id, task.task_id, task.attempt)
+            if not excerpt.place and not excerpt.lines and task.retry_at is None:
+                continue  # the table says it all
             name = task_label(task)
             attempt = _failures.attempt_of(task.attempt, failure)
             following = (
