@@ -52,6 +52,9 @@ SERVER_OPTIONS: Final[Options] = (
     # Before a key is known: how many calls a connection has, how long it may be without one, and
     # how long it may take to begin. A channel that was closed connects again with its next call.
     ("grpc.max_concurrent_streams", 1_000),
+    # What is received ahead of time does not grow with what the other side sends; a message that
+    # is being read still makes room for itself.
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.max_connection_idle_ms", 60_000),
     ("grpc.server_handshake_timeout_ms", 10_000),
 )

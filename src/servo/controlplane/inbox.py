@@ -19,7 +19,10 @@ from servo.controlplane.limits import MESSAGE_SECONDS
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 _TENANT_MESSAGES: Final = 64
-_OPEN_MESSAGES: Final = 16
+_OPEN_MESSAGES: Final = 64
+_FEW: Final = 4
+_YOUNG_SECONDS: Final = 0.25
+"""How old an unfinished message may be when more than a few are unfinished."""
 
 
 class Inbox:
@@ -70,7 +73,7 @@ class OpenInbox:
     def __init__(self, seconds: float = MESSAGE_SECONDS, most: int = _OPEN_MESSAGES) -> None:
         self._seconds = seconds
         self._most = most
-        self._unfinished: dict[asyncio.Timeout, None] = {}
+        self._unfinished: dict[asyncio.Timeout, float] = {}
 
     async def read(self, context: Context) -> bytes | None:
         """Read the next message of a call; `None` when there is no other, or not in time."""
@@ -78,7 +81,7 @@ class OpenInbox:
         try:
             async with limit:
                 self._make_room()
-                self._unfinished[limit] = None
+                self._unfinished[limit] = asyncio.get_running_loop().time()
                 data: Any = await context.read()
                 return data if isinstance(data, bytes) else None
         except TimeoutError:
@@ -87,11 +90,14 @@ class OpenInbox:
             self._unfinished.pop(limit, None)
 
     def _make_room(self) -> None:
-        while len(self._unfinished) >= self._most:
-            oldest = next(iter(self._unfinished))
+        now = asyncio.get_running_loop().time()
+        while len(self._unfinished) >= _FEW:
+            oldest, since = next(iter(self._unfinished.items()))
+            if now - since < _YOUNG_SECONDS and len(self._unfinished) < self._most:
+                return
             del self._unfinished[oldest]
             if not oldest.expired():
-                oldest.reschedule(asyncio.get_running_loop().time())
+                oldest.reschedule(now)
 
 
 def _only(data: Any) -> bytes:
