@@ -38,7 +38,7 @@ def open_append(path: Path) -> int:
     """
     handle = os.open(
         path,
-        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
+        os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0),
         stat.S_IRUSR | stat.S_IWUSR,
     )
     _narrow(path)

@@ -5,12 +5,14 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import servo
 from servo import errors
+from servo.cli._environment import Environment
 from servo.cli._state import FileLock, HostKind, Owner, ServerFile, StateFiles
 
 SERVER = ServerFile("grpc://127.0.0.1:1", "key", os.getpid(), "http://127.0.0.1:2")
@@ -116,3 +118,46 @@ def test_a_directory_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(errors.FilesystemError, match="cannot open"):
         FileLock(tmp_path / "file" / "lock").acquire()
+
+
+def test_the_server_file_keeps_the_environment_and_the_database(tmp_path: Path) -> None:
+    path = tmp_path / "server.json"
+    written = replace(
+        SERVER, environment=Environment.of({"A": "1"}), waits=True, database=f"{1}:{2}"
+    )
+    written.write(path)
+    assert ServerFile.read(path) == written
+    assert path.read_text().count("environment") == 1
+
+
+@pytest.mark.parametrize("environment", [{}, {"salt": "x", "digests": {}}, {"salt": "00"}])
+def test_an_environment_that_makes_no_sense_is_no_server_file(
+    tmp_path: Path, environment: object
+) -> None:
+    path = tmp_path / "server.json"
+    SERVER.write(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"environment": environment}))
+    assert ServerFile.read(path) is None
+
+
+def test_a_database_that_is_replaced_is_another_one(tmp_path: Path) -> None:
+    files = StateFiles(tmp_path)
+    assert files.database_id() == ""
+    files.database.write_text("one")
+    first = files.database_id()
+    files.database.write_text("two")
+    assert files.database_id() == first
+    other = tmp_path / "other"
+    other.write_text("three")
+    other.rename(files.database)
+    assert files.database_id() not in ("", first)
+
+
+def test_a_shorter_owner_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
+    path = tmp_path / "host.lock"
+    path.write_text("x" * 500)
+    lock = StateFiles(tmp_path).host_lock()
+    assert lock.acquire()
+    lock.write_owner(HostKind.BACKGROUND, is_busy=False)
+    assert lock.read_owner() == Owner(HostKind.BACKGROUND, os.getpid(), is_busy=False)
+    lock.release()
