@@ -94,16 +94,18 @@ def test_a_function_without_a_context_is_refused_by_name() -> None:
             """Nothing."""
 
 
-def test_a_key_is_given_once() -> None:
-    @asset(name="twice")
-    def first(ctx: AssetContext) -> None:
-        """First."""
-
-    with pytest.raises(ValueError, match="Duplicate asset key"):
+def test_a_project_gives_a_key_once() -> None:
+    with get_registry().collecting():
 
         @asset(name="twice")
-        def second(ctx: AssetContext) -> None:
-            """Second."""
+        def first(ctx: AssetContext) -> None:
+            """First."""
+
+        with pytest.raises(ValueError, match="Duplicate asset key"):
+
+            @asset(name="twice")
+            def second(ctx: AssetContext) -> None:
+                """Second."""
 
 
 def test_an_annotation_with_a_key_is_a_type() -> None:

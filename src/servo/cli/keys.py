@@ -131,7 +131,7 @@ def create(
     key = made.key
     about = f"Key {key.key_id}: {key.role} of {_scope(key)}, {_end(key)}."
     if out is not None:
-        click.echo(f"{about} It is in {str(out)!r}: SERVO_API_KEY_FILE={out}")
+        _output.echo(f"{about} It is in {str(out)!r}: SERVO_API_KEY_FILE={out}")
         return
     # The key alone on standard output, so that it can be piped to where it is kept.
     click.echo(made.api_key)
