@@ -452,6 +452,38 @@ async def test_an_asset_that_says_late_what_it_was_takes_over_its_history(path: 
 
 
 @sync
+async def test_a_run_goes_on_with_an_asset_that_gets_its_former_id_back_meanwhile(
+    path: Path,
+) -> None:
+    first, second = AssetId.generate(), AssetId.generate()
+    reader = asset("mart.reader", "raw.new", id=AssetId.generate())
+    async with (
+        plane(path) as (_, caller),
+        at_work(ScriptedWorker(caller, lambda _: None)) as worker,
+    ):
+        await caller.deploy([asset("raw.old", id=first)])
+        made = await caller.create_run("raw.old")
+        await worker.until(lambda: len(worker.dispatches) == 1)
+        worker.finish(worker.dispatches[0].lease, succeed(worker.dispatches[0]))
+        await caller.watch(made.run.run_id)
+        await caller.deploy([asset("raw.new", id=second), reader])
+        created = await caller.create_run("*")
+        await worker.until(lambda: len(worker.dispatches) == 2)
+        # The rename is told while the run is under way.
+        await caller.deploy([asset("raw.new", id=first), reader])
+        worker.finish(worker.dispatches[1].lease, succeed(worker.dispatches[1]))
+        await worker.until(lambda: len(worker.dispatches) == 3)
+        (input_,) = worker.dispatches[2].inputs
+        assert [one.has_data for one in input_.partitions] == [True]
+        worker.finish(worker.dispatches[2].lease, succeed(worker.dispatches[2]))
+        await caller.watch(created.run.run_id)
+        request = ListMaterializationsRequest(key=AssetKey("raw", "new"))
+        listed = (await caller.call(rpc.LIST_MATERIALIZATIONS, request)).materializations
+        assert [m.run_id for m in listed] == [created.run.run_id, made.run.run_id]
+    assert checking.check(path / "servo.db").is_sound
+
+
+@sync
 async def test_of_two_histories_none_is_given_up_silently(path: Path) -> None:
     old = AssetKey("raw", "old")
     first, second = AssetId.generate(), AssetId.generate()

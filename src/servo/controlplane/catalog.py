@@ -42,6 +42,7 @@ class Catalog:
         self.deployment_id = deployment_id
         self.assets = {asset.key: asset for asset in assets}
         self._asset_ids = asset_ids
+        self._former_ids: dict[str, str] = {}
 
     def get(self, key: AssetKey) -> AssetDefinition:
         """Return an asset.
@@ -56,8 +57,12 @@ class Catalog:
 
     def asset_id(self, key: AssetKey) -> str:
         """Return the stable id of an asset."""
-        known = self._asset_ids.get(str(key))
+        known = self._asset_ids.get(str(key)) or self._former_ids.get(str(key))
         return known or str(self.assets[key].id or "")
+
+    def keep_id(self, key: str, asset_id: str) -> None:
+        """Remember the id of an asset that has got another key since."""
+        self._former_ids[key] = asset_id
 
     def downstream(self, key: AssetKey) -> Sequence[AssetKey]:
         """Return the keys of the assets that read an asset, sorted."""

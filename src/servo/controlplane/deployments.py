@@ -129,12 +129,15 @@ class Deployments:
         )
 
     async def _activate(self, workspace: Workspace, new: NewDeployment, catalog: Catalog) -> None:
+        await workspace.hold_moved(new.asset_ids)
         # The digests are many and stored once; the history refers to them by the id.
         shown = replace(new.deployment, current=True, chunk_digests=())
         workspace.append_event("", DeploymentActivated(deployment=shown), workspace.clock.now())
         ids = workspace.asset_ids
         taken = set(new.asset_ids.values())
         for key in [key for key, asset_id in ids.items() if asset_id in taken]:
+            for active in workspace.active.values():
+                active.catalog.keep_id(key, ids[key])
             del ids[key]
         ids.update(new.asset_ids)
         workspace.current_deployment_id = new.deployment.deployment_id

@@ -30,12 +30,16 @@ class Hold:
     """What keeps assets known until it is released.
 
     Attributes:
-        asset_ids: The assets, each once.
+        asset_ids: The assets.
         epoch: Which reading of the state it belongs to.
     """
 
     asset_ids: tuple[str, ...]
     epoch: int
+
+    def together_with(self, other: Hold) -> Hold:
+        """Return a hold that is released in place of this one and another of the same epoch."""
+        return Hold(self.asset_ids + other.asset_ids, self.epoch)
 
 
 class MaterializedAssets:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 
@@ -159,6 +159,26 @@ class Workspace:
                 self._set_alarm(_left(task.retry_at, now, longest), active, index)
             elif task.state in ON_WORKER:
                 self._attempts.resume(active, index)
+
+    async def hold_moved(self, moved: Mapping[str, str]) -> None:
+        """Let active runs go on reading assets that are about to have other ids.
+
+        Args:
+            moved: Dotted keys to the ids that they get.
+        """
+        for active in list(self.active.values()):
+            catalog = active.catalog
+            upstream = {
+                str(key) for asset in active.machine.plan.assets for key in catalog.upstream(asset)
+            }
+            if not (ids := [moved[key] for key in upstream & moved.keys()]):
+                continue
+            hold = await self.materialized.know(ids)
+            is_open = self.active.get(active.run_id) is active
+            if is_open and self.materialized.is_valid(active.known):
+                active.known = active.known.together_with(hold)
+            else:
+                self.materialized.release(hold)
 
     def unload(self) -> None:
         """Forget everything in memory and end the sessions; `load` starts again."""
