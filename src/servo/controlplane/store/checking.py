@@ -119,7 +119,9 @@ def _check_definitions(database: Maintained, found: Findings) -> None:
 
 def _definitions(db: sqlite3.Connection) -> Iterator[tuple[str, tuple[str, str, str]]]:
     for kind, name, table, text in db.execute(
-        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name"
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema"
+        # What SQLite makes for itself comes and goes.
+        " WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name"
     ):
         # Versions of SQLite differ in how they quote a table that was renamed.
         yield name, (kind, table, _in_between(" ", text).strip())
