@@ -106,6 +106,19 @@ class leaks:
     def resources(): resource.setrlimit(resource.RLIMIT_FSIZE, (10, -1))
     def processors(): os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     def streams(): sys.stdout = sys.stderr = sys.stdin = None
+    def deleted_streams(): del sys.stdout, sys.excepthook
+    def broken_stream():
+        class Stream:
+            closed = False
+            def write(self, text): raise RuntimeError("no")
+            def flush(self): raise SystemExit(9)
+        sys.stdout = Stream()
+    def odd_objects():
+        class Odd:
+            def __eq__(self, other): raise RuntimeError("no")
+        sys.excepthook = Odd()
+    def recursion(): sys.setrecursionlimit(60)
+    def little_memory(): resource.setrlimit(resource.RLIMIT_AS, (1 << 20, -1))
     def closed_streams(): sys.stdout.close(); sys.stderr.detach()
     def idle_pool(): pool.submit(int).result()
     def ending_thread(): threading.Thread(target=time.sleep, args=(0.02,)).start()
@@ -195,7 +208,7 @@ LEAKS = [
 ]
 QUIET = {
     "temporary", "loop", "own_loop", "idle_pool", "ending_thread", "ended_child", "fault_timer",
-    "context", "streams", "closed_streams", "warns", "captured",
+    "context", "streams", "closed_streams", "broken_stream", "warns", "captured",
 }  # fmt: skip
 """What is put back without a word: libraries do it, or it was never a change of the process."""
 

@@ -259,10 +259,11 @@ class _Runner:
     def _flush(self) -> None:
         # Everything that was printed must be in the pipes before the result is sent.
         (out, out_buffer), (err, err_buffer) = self._output
-        if sys.stdout is not out or sys.stderr is not err:
-            for replaced in (sys.stdout, sys.stderr):
-                with contextlib.suppress(Exception):  # an object of user code, or none
-                    replaced.flush()
+        if getattr(sys, "stdout", None) is not out or getattr(sys, "stderr", None) is not err:
+            for name in ("stdout", "stderr"):
+                # An object of user code, which may raise anything, or none.
+                with contextlib.suppress(BaseException):
+                    getattr(sys, name).flush()
             sys.stdout, sys.stderr = out, err
         try:
             out.flush()

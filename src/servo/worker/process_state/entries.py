@@ -23,11 +23,12 @@ __all__ = ["ENTRIES"]
 
 ENTRIES: Final = (
     *signals.ENTRIES,
+    # Little memory or few descriptors would hinder what comes after them.
+    *limits.ENTRIES,
     *files.ENTRIES,
     *interpreter.ENTRIES,
     *library.ENTRIES,
     *logging_state.ENTRIES,
-    *limits.ENTRIES,
     *running.ENTRIES,
 )
 """In the order in which it is put back; docs/howto/process-state.md lists them."""
