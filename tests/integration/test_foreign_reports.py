@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from plane_kit import Caller, ScriptedWorker, asset, at_work, plane, succeed, sync
 from servo import _wire
 from servo.controlplane.store import checking
+from servo.controlplane.store.seals import sealed
 from servo.types import ExecutionPolicy, FailureCategory
 from servo.types.ids import MaterializationId
 from servo.types.logs import LogBatch, LogLine, LogStream
@@ -211,8 +212,8 @@ async def test_a_record_that_was_never_checked_is_found_in_the_database(tmp_path
         assert task.materialization is not None
         made: Materialization = replace(task.materialization, path="../../etc/passwd")
         task = replace(task, materialization=made)
-        db.execute("UPDATE tasks SET record = ?", [_wire.encode(task)])
-        db.execute("UPDATE materializations SET record = ?", [_wire.encode(made)])
+        db.execute("UPDATE tasks SET record = ?", [sealed(_wire.encode(task))])
+        db.execute("UPDATE materializations SET record = ?", [sealed(_wire.encode(made))])
         db.commit()
     problems = [one.message for one in checking.check(database).problems]
     assert "its record has a path that is not below the directory of the asset" in problems

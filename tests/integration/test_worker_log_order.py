@@ -85,7 +85,7 @@ def test_every_line_of_a_task_is_durable_before_its_end_is(
     database, copy = tmp_path / "servo.db", tmp_path / "copy"
     definition = AssetDefinition(
         AssetKey("default", "prints"),
-        code=CodeLocation("code", "prints"),
+        code=CodeLocation("tables", "prints"),
         partitioning=PartitionStrategy([StaticDimension("name", NAMES)]),
     )
 
