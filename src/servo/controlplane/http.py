@@ -141,28 +141,8 @@ class HttpApp:
             return
         await exchange.respond(200, data, codec.content_type(method.kind))
 
-    @asynccontextmanager
-    async def _place_of(self, caller: Any) -> AsyncIterator[None]:
-        """Count a call of a tenant while a block runs.
-
-        Raises:
-            servo.errors.RateLimitedError: There are too many.
-        """
-        tenant_id = self._endpoints.tenant_of(caller)
-        if self._calls[tenant_id] >= self._max_calls:
-            raise errors.RateLimitedError(
-                f"{self._max_calls} calls of tenant {tenant_id!r} are being answered over HTTP; "
-                "end some streams, or call over gRPC",
-                code="TENANT_BUSY",
-                retry_after=1.0,
-            )
-        self._calls[tenant_id] += 1
-        try:
-            yield
-        finally:
-            self._calls[tenant_id] -= 1
-            if not self._calls[tenant_id]:
-                del self._calls[tenant_id]
+    def _place_of(self, caller: Any) -> _Place:
+        return _Place(self._calls, self._endpoints.tenant_of(caller), self._max_calls)
 
     def _limit(self, method: Method[Any, Any]) -> int:
         return min(self._max_request_bytes, method.max_request_bytes)
@@ -211,6 +191,36 @@ class HttpApp:
         except Exception as exc:  # everything ends here, as the end of the stream
             end = connect.end_of_stream(exchange.failure(exc, method.path))
         await exchange.write(end, more=False)
+
+
+class _Place:
+    """Counts a call of a tenant while a block runs.
+
+    Raises:
+        servo.errors.RateLimitedError: There are too many.
+    """
+
+    __slots__ = ("_calls", "_most", "_tenant_id")
+
+    def __init__(self, calls: Counter[str], tenant_id: str, most: int) -> None:
+        self._calls = calls
+        self._tenant_id = tenant_id
+        self._most = most
+
+    async def __aenter__(self) -> None:
+        if self._calls[self._tenant_id] >= self._most:
+            raise errors.RateLimitedError(
+                f"{self._most} calls of tenant {self._tenant_id!r} are being answered over HTTP; "
+                "end some streams, or call over gRPC",
+                code="TENANT_BUSY",
+                retry_after=1.0,
+            )
+        self._calls[self._tenant_id] += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self._calls[self._tenant_id] -= 1
+        if not self._calls[self._tenant_id]:
+            del self._calls[self._tenant_id]
 
 
 class _Exchange:

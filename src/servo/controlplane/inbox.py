@@ -37,6 +37,11 @@ class Inbox:
     def __init__(self, seconds: float = MESSAGE_SECONDS) -> None:
         self._seconds = seconds
         self._room: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        # Those that read, and since when; oldest first. A timer for each would cost every call as
+        # much as reading does, and hardly one of them ever ends.
+        self._reading: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
     async def read(self, tenant_id: str, context: Context) -> bytes:
         """Read the message of a call.
@@ -49,14 +54,41 @@ class Inbox:
         if room is None:
             room = self._room[tenant_id] = asyncio.Semaphore(_TENANT_MESSAGES)
         async with room:
+            task = asyncio.current_task()
+            assert task is not None
+            self._begin(task)
             try:
-                async with asyncio.timeout(self._seconds):
-                    return _only(await context.read())
-            except TimeoutError as exc:
+                return _only(await context.read())
+            except asyncio.CancelledError:
+                if task not in self._late or task.uncancel():
+                    raise  # the caller has gone as well
                 raise errors.DeadlineError(
                     f"the message of the call did not arrive within {self._seconds:g} s",
                     code="REQUEST_TOO_SLOW",
-                ) from exc
+                ) from None
+            finally:
+                self._reading.pop(task, None)
+                self._late.discard(task)
+
+    def _begin(self, task: asyncio.Task[Any]) -> None:
+        loop = asyncio.get_running_loop()
+        self._reading[task] = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._end_late)
+
+    def _end_late(self) -> None:
+        """End those that read for too long, and look again when the next one may be."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        while self._reading:
+            oldest, since = next(iter(self._reading.items()))
+            left = since + self._seconds - loop.time()
+            if left > 0:
+                self._timer = loop.call_later(left, self._end_late)
+                return
+            del self._reading[oldest]
+            self._late.add(oldest)
+            oldest.cancel()
 
 
 class OpenInbox:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _BACKLOG: Final = 128
 _GRACE_SECONDS: Final = 1
+_KNOWN_HOSTS: Final = 100
 
 
 class HttpListener:
@@ -148,6 +149,7 @@ class OwnNames:
     def __init__(self, listen: str, more: Iterable[str] = ()) -> None:
         self._is_open = not is_loopback(split(listen)[0])
         self._more = frozenset(name.lower().rstrip(".") for name in more)
+        self._known: set[str] = set()
 
     def __call__(self, host: str) -> bool:
         """Tell whether requests for a host are answered.
@@ -155,11 +157,14 @@ class OwnNames:
         Args:
             host: The header, a port may follow; empty where HTTP/1.0 has none.
         """
-        if self._is_open or not host:
+        if self._is_open or not host or host in self._known:
             return True
         name = host.lower()
         if not name.endswith("]"):
             before, colon, port = name.rpartition(":")
             name = before if colon and port.isdigit() else name
         name = name.removeprefix("[").removesuffix("]").rstrip(".")
-        return is_loopback(name) or name in self._more
+        is_own = is_loopback(name) or name in self._more
+        if is_own and len(self._known) < _KNOWN_HOSTS:
+            self._known.add(host)
+        return is_own
