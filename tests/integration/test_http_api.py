@@ -212,7 +212,7 @@ async def test_a_watch_arrives_message_by_message(path: Path) -> None:
         reader, writer = await connect(served.http_url)
         body = envelope({"runId": run_id})
         writer.write(
-            f"POST {WATCH_RUN} HTTP/1.1\r\nhost: x\r\ncontent-type: {STREAM}\r\n"
+            f"POST {WATCH_RUN} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {STREAM}\r\n"
             f"authorization: Bearer {KEY}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
             + body
         )
@@ -229,7 +229,7 @@ async def test_a_caller_who_leaves_ends_the_watch_on_the_server(path: Path) -> N
         reader, writer = await connect(served.http_url)
         body = envelope({"runId": run_id})
         writer.write(
-            f"POST {WATCH_RUN} HTTP/1.1\r\nhost: x\r\ncontent-type: {STREAM}\r\n"
+            f"POST {WATCH_RUN} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {STREAM}\r\n"
             f"authorization: Bearer {KEY}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
             + body
         )
@@ -387,7 +387,7 @@ async def test_a_body_that_does_not_say_its_size_is_read_up_to_the_limit(path: P
     async with plane(path, max_request_bytes=1000) as (served, _):
         reader, writer = await connect(served.http_url)
         writer.write(
-            f"POST {LIST_RUNS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            f"POST {LIST_RUNS} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             f"authorization: Bearer {KEY}\r\ntransfer-encoding: chunked\r\n\r\n".encode()
         )
         for _ in range(3):
