@@ -364,6 +364,38 @@ def test_an_older_manifest_is_compared_by_what_it_has(tmp_path: Path) -> None:
     in_lab(tmp_path, test)
 
 
+def test_what_a_library_puts_around_a_function_is_not_compared(tmp_path: Path) -> None:
+    # Another version of the library would give the function another fingerprint.
+    code = """
+import functools
+from servo import asset
+
+def around(function):
+    @functools.wraps(function)
+    def inner(*args, **kwargs):
+        return function(*args, **kwargs)
+    return inner
+
+@asset
+@around
+def wrapped(ctx):
+    print("CALLED")
+"""
+
+    async def test(lab: Lab) -> None:
+        for with_code in (True, False):
+            dispatch = deployed(lab, "wrapped")
+            fingerprint = dispatch.asset.code.fingerprint if with_code else ""
+            asset = dataclasses.replace(
+                dispatch.asset,
+                code=dataclasses.replace(dispatch.asset.code, fingerprint=fingerprint),
+                transform_fingerprint="0123456789abcdef",
+            )
+            assert "CALLED" in await said(lab, replace(dispatch, asset=asset))
+
+    check(tmp_path, code, test)
+
+
 def test_a_module_that_could_not_be_imported_is_tried_again_once_it_was_mended(
     tmp_path: Path,
 ) -> None:
