@@ -46,6 +46,7 @@ def tree(tmp_path: Path) -> Path:
     for name in ("proto", "docs/contract"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in _regen.INPUTS:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
