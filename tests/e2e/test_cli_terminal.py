@@ -101,10 +101,9 @@ def test_control_characters_are_shown_escaped_and_json_has_them_as_they_are(
 ) -> None:
     run_id = run_of(hostile, "esc.*")["runId"]
     _, shown = hostile.on_terminal("logs", run_id, "--task", "esc.esc")
-    assert r"printed \x1b]0;PWNED\x07\x1b[2J\x0dfake\u202e" in shown
-    _, colored = hostile.on_terminal("logs", run_id, "--task", "esc.esc")
-    assert "red" in colored
-    assert EVIL.encode().decode() in str(hostile.ok("status", run_id, "--json").json["runKey"])
+    assert r"logged \x1b]0;PWNED\x07\x1b[2J" in shown
+    assert r"fake\u202e" in shown
+    assert hostile.ok("status", run_id, "--json").json["runKey"] == f"key {EVIL}"
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 200])
@@ -115,7 +114,8 @@ def test_status_fits_the_terminal_and_shows_whole_ids(hostile: ServoProject, col
     assert all(run["runId"] in shown for run in runs)
     assert all(_terminal.width(line) <= columns for line in lines)
     _, shown = hostile.on_terminal("status", run_of(hostile, "odd.st")["runId"], columns=columns)
-    assert all(shown.count(f"odd.st[k={k}]") == 1 for k in ("plain", "a=b", '"comma,val"'))
+    shown = visible(shown)
+    assert all(f"odd.st[k={k}]" in shown for k in ("plain", "a=b", '"comma,val"'))
 
 
 def test_every_label_that_is_printed_can_be_pasted_into_every_command(
