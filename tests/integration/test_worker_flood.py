@@ -70,7 +70,7 @@ async def site(folder: Path) -> AsyncIterator[Site]:
 
 
 def definition(name: str) -> AssetDefinition:
-    return AssetDefinition(AssetKey("default", name), code=CodeLocation("code", name))
+    return AssetDefinition(AssetKey("default", name), code=CodeLocation("tables", name))
 
 
 def peak(process: asyncio.subprocess.Process) -> int:
