@@ -42,8 +42,10 @@ _POLL_INTERVAL: Final = 0.01
 _PROBE_TIMEOUT: Final = 5.0
 _LOG_TAIL_BYTES: Final = 4000
 _WATCH_INTERVAL: Final = 0.25
-_LEAVE_TIMEOUT: Final = 12.0
-"""How long a host that was asked to leave may take: a little longer than it gives itself."""
+_COURTESY: Final = 2.0
+"""How long a command that only looks waits for another one to start a host, seconds."""
+_LEAVE_TIMEOUT: Final = 20.0
+"""How long a host that was asked to leave may take: longer than it gives itself."""
 _LEAST_FREE_BYTES: Final = 64 * 1024
 _MOST_HOSTS: Final = 20
 """A host that is lost that often in one command is not replaced any more: it has a reason."""
@@ -222,8 +224,11 @@ class Connection:
                 if self._left.wait(_WATCH_INTERVAL):
                     return
             self._look_at_server()
-            if self._left.is_set():
+            # A command that creates a run may have asked the host to leave, and starts its own.
+            if self._left.wait(0 if self._for_run else _COURTESY):
                 return
+            if self._is_hosted():
+                continue
             self._start_host()
             # It takes the lock some time after it was started.
             deadline = time.monotonic() + _START_TIMEOUT
@@ -268,6 +273,8 @@ class Connection:
             server = self._current_server()
             if server is not None:
                 if self._for_run and not self._has_environment(server):
+                    # That may have taken long; the next host has all of the time again.
+                    deadline = time.monotonic() + _START_TIMEOUT
                     continue
                 client = self._try_dial(server)
                 if client is not None:

@@ -152,8 +152,9 @@ class Host:
             waits=bool(self.differences),
             database=self._files.database_id(),
         )
-        self.server.write(self._files.server)
+        # In this order: a command that reads the address may ask at once whether this host is idle.
         self._note_business()
+        self.server.write(self._files.server)
         await self._begin_work()
         return self.server
 
