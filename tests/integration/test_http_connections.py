@@ -19,7 +19,11 @@ import trustme
 from http_kit import connect, envelope, request
 from plane_kit import KEY, Caller, asset, plane, sync
 from servo.controlplane.http import HttpApp
-from servo.controlplane.limits import HttpLimits, connections_of_a_port
+from servo.controlplane.limits import (
+    MAX_HTTP_CONNECTIONS,
+    HttpLimits,
+    connections_of_a_port,
+)
 from servo.controlplane.listener import HttpListener
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
@@ -275,4 +279,4 @@ def test_the_ports_leave_descriptors_for_the_rest_of_the_process() -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY:
         assert 2 * connections_of_a_port() < max(soft, 33)
-    assert HttpLimits().most_connections == min(connections_of_a_port(), 1_000)
+    assert HttpLimits().most_connections == min(connections_of_a_port(), MAX_HTTP_CONNECTIONS)

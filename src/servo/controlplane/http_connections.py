@@ -308,7 +308,12 @@ class _Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the table."""
         self._table.forget(self._slot)
-        super().connection_lost(exc)
+        cycle: Any = self.cycle
+        if cycle is None:
+            # Nothing was asked: very many that end at once must not take long.
+            self.connections.discard(self)
+        else:
+            super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Go on with a request; a line of its head is looked at when it is complete."""

@@ -18,6 +18,9 @@ MAX_REQUEST_BYTES: Final = methods.LARGE_REQUEST_BYTES
 MESSAGE_SECONDS: Final = 30.0
 """How long the message of a call may take to arrive: 4 MB at one megabit a second."""
 
+MAX_HTTP_CONNECTIONS: Final = 500
+"""That so many end at once takes 0.1 s of the event loop; most callers use gRPC."""
+
 _RESERVED_DESCRIPTORS: Final = 96
 """For the database, the log, threads and whatever else the process does."""
 _LEAST_CONNECTIONS: Final = 16
@@ -49,7 +52,9 @@ class HttpLimits:
         idle_seconds: How long a connection may be silent between two requests.
     """
 
-    most_connections: int = field(default_factory=lambda: min(connections_of_a_port(), 1_000))
+    most_connections: int = field(
+        default_factory=lambda: min(connections_of_a_port(), MAX_HTTP_CONNECTIONS)
+    )
     head_seconds: float = 10.0
     body_seconds: float = MESSAGE_SECONDS
     idle_seconds: float = 30.0
