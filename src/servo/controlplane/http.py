@@ -136,6 +136,8 @@ class HttpApp:
                 request = await self._decoded(caller, codec, method, body)
                 response = await endpoint.verb(caller, request)
                 data = await self._encoded(caller, codec, method, response)
+        except _CallerGoneError:
+            return  # an answer takes a while to make, and very many may go at once
         except Exception as exc:  # everything ends here, as an answer
             await exchange.fail(exc, method.path)
             return
@@ -188,9 +190,15 @@ class HttpApp:
                         async with self._endpoints.taken_in_time(response):
                             data = await self._encoded(caller, codec, method, response)
                             await exchange.write(connect.envelope(data))
+        except _CallerGoneError:
+            return
         except Exception as exc:  # everything ends here, as the end of the stream
             end = connect.end_of_stream(exchange.failure(exc, method.path))
         await exchange.write(end, more=False)
+
+
+class _CallerGoneError(errors.UnavailableError):
+    """The caller went away in the middle of its request; there is nobody to answer."""
 
 
 class _Place:
@@ -260,7 +268,7 @@ class _Exchange:
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise errors.UnavailableError("the caller went away in the middle of the request")
+                raise _CallerGoneError("the caller went away in the middle of the request")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > limit:
