@@ -55,7 +55,11 @@ def test_a_path_is_the_one_of_the_asset_and_the_partition(path: str) -> None:
         assert "path" in reported.wrong_record(replace(SOUND, path=path))
 
 
-@pytest.mark.parametrize("name", ["m", "\x1b[2J\0" * 1000, SOUND.materialization_id.lower()])
+@pytest.mark.parametrize(
+    "name",
+    ["m", "\x1b[2J\0" * 1000, SOUND.materialization_id.lower()],
+    ids=["short", "controls", "lower case"],
+)
 def test_an_id_is_a_ulid(name: str) -> None:
     assert "ULID" in wrong(materialization_id=name)
     assert "ULID" in reported.wrong_record(replace(SOUND, materialization_id=name))
