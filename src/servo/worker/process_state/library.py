@@ -138,7 +138,10 @@ class _NumpyRandom:
         module = loaded("numpy.random")
         if module is None:
             return True
-        return self._shadow is not None and module.bytes(8) == self._shadow.bytes(8)
+        if self._shadow is None:
+            return False
+        # A tenth of the time that a draw of bytes takes.
+        return bool(module.random_sample() == self._shadow.random_sample())
 
     def seed(self, saved: object, found: object) -> None:
         """Begin anew, with a seed from the operating system."""
