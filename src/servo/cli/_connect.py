@@ -43,7 +43,7 @@ _PROBE_TIMEOUT: Final = 5.0
 _LOG_TAIL_BYTES: Final = 4000
 _WATCH_INTERVAL: Final = 0.25
 _COURTESY: Final = 2.0
-"""How long a command that only looks waits for another one to start a host, seconds."""
+"""How long a command waits for another one that is about to start a host, or to end, seconds."""
 _LEAVE_TIMEOUT: Final = 20.0
 """How long a host that was asked to leave may take: longer than it gives itself."""
 _LEAST_FREE_BYTES: Final = 64 * 1024
@@ -315,8 +315,12 @@ class Connection:
             if owner is None or owner.kind is HostKind.DEV or owner.is_busy is not False:
                 raise _environment_differs(owner, differences)
             self._creating.release()
-            if not self._creating.acquire():
-                raise _environment_differs(owner, differences)
+            # A child of a command that has just ended may hold its lock for a moment longer.
+            patience = time.monotonic() + _COURTESY
+            while not self._creating.acquire():
+                if time.monotonic() > patience:
+                    raise _environment_differs(owner, differences)
+                time.sleep(_POLL_INTERVAL)
         self._ask_to_leave()
         deadline = time.monotonic() + _LEAVE_TIMEOUT
         while self._current_server() == server:
