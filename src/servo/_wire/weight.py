@@ -42,8 +42,8 @@ def parts_of(value: object, most: int) -> int:
         kind = type(one)
         if kind is tuple or kind is list:
             left -= len(one)
-            # Lists hold items of one type: where the first one is light, all are.
-            if one and left >= 0 and _fields(type(one[0]), one[0]) != ():
+            # Lists hold items of few types, so these are looked at instead of each item.
+            if left >= 0 and any(_fields(item) != () for item in set(map(type, one))):
                 waiting += one
         elif (fields := _fields_of.get(kind)) is not None:
             for name in fields:
@@ -52,16 +52,16 @@ def parts_of(value: object, most: int) -> int:
         elif kind in _MAPS or isinstance(one, Mapping):
             left -= 2 * len(one)
         else:
-            _fields(kind, one)
+            _fields(kind)
             waiting.append(one)
     return most - left
 
 
-def _fields(kind: type, example: object) -> tuple[str, ...] | None:
+def _fields(kind: type) -> tuple[str, ...] | None:
     """Return the fields of a type that have to be looked at; `None` for lists and maps."""
     found = _fields_of.get(kind)
     if found is None:
-        if isinstance(example, tuple | list | Mapping):
+        if issubclass(kind, tuple | list | Mapping):
             return None
         found = _fields_of[kind] = _heavy_fields(kind)
     return found

@@ -58,13 +58,13 @@ def claim(root: Path, *, tenant_id: str, workspace_id: str) -> None:
     Raises:
         ConfigurationError: It belongs to another workspace; the message names it.
     """
-    check(root, tenant_id=tenant_id, workspace_id=workspace_id)
     if _owner(root) is None:
         # A place that cannot be written to is named by the first task that writes there.
         with contextlib.suppress(OSError):
             root.mkdir(parents=True, exist_ok=True)
             _mark(root, tenant_id, workspace_id)
-        check(root, tenant_id=tenant_id, workspace_id=workspace_id)
+    # Once it has an owner: another workspace may have been faster.
+    check(root, tenant_id=tenant_id, workspace_id=workspace_id)
 
 
 def _owner(root: Path) -> tuple[str, str] | None:

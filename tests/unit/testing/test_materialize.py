@@ -119,8 +119,13 @@ def test_an_interrupt_from_outside_ends_the_call(tmp_path: Path) -> None:
         signal.raise_signal(signal.SIGINT)
         time.sleep(30)
 
-    with pytest.raises(KeyboardInterrupt):
-        materialize(users, raise_on_error=False)
+    # A shell starts what it runs in the background with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            materialize(users, raise_on_error=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_exit_of_the_function_that_an_async_asset_makes_goes_through() -> None:

@@ -269,7 +269,7 @@ def check_local_hours(name: str, hours: Iterable[int]) -> None:
         with pytest.raises(ValueError, match=f"comes twice in {name}") as refused:
             calendar.parse_period(HOUR, text, name)
         words = str(refused.value).replace(",", " ").split()
-        spelled = [word for word in words if word.endswith("Z")]
+        spelled = [word for word in words if word.endswith("Z") and word != name]
         assert len(spelled) == 2
         assert calendar.period_text(HOUR, hour) in spelled
 

@@ -31,6 +31,8 @@ from servo.types.keys import AssetKey
 from servo.types.manifests import GitContext, ManifestContents, Schedule
 
 ASSET = AssetDefinition(AssetKey("raw", "events"), code=CodeLocation("assets.raw", "events"))
+# Its line fits no field of the message.
+TOO_LARGE = replace(ASSET, code=replace(ASSET.code, line_number=2**40))
 CONTENTS = ManifestContents(
     tenant_id="t",
     workspace_id="w",
@@ -133,14 +135,14 @@ def test_a_malformed_chunk_is_refused(data: bytes) -> None:
     [lambda contents: manifest_canonical_json(contents, provenance=True), manifest_fingerprint],
 )
 def test_an_asset_that_cannot_be_sent_is_named(write: object) -> None:
-    contents = replace(CONTENTS, assets=(replace(ASSET, description="\ud800"),))
+    contents = replace(CONTENTS, assets=(TOO_LARGE,))
     with pytest.raises(InvalidArgumentError, match=r"asset 'raw\.events' cannot be sent"):
         write(contents)
 
 
 def test_a_chunk_that_cannot_be_sent_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="cannot be sent"):
-        encode_chunk([replace(ASSET, description="\ud800")])
+        encode_chunk([TOO_LARGE])
 
 
 @pytest.mark.slow
