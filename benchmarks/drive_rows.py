@@ -272,7 +272,7 @@ def looks(chosen: Chosen) -> Iterator[tuple[str, Any, Iterator[Any]]]:
         (
             f"ListRuns, {PAGE} from anywhere on",
             methods.LIST_RUNS,
-            lambda: ListRunsRequest(page_size=PAGE, page_token=chosen.later_run_id),
+            lambda: ListRunsRequest(page_size=PAGE, page_token=f"runs.{chosen.later_run_id}"),
         ),
         (
             RARE,

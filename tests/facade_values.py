@@ -41,7 +41,7 @@ from servo.types import (
 from servo.types.blockers import ExplainRequest
 from servo.types.manifests import ManifestContents
 from servo.types.pools import SetPoolRequest
-from servo.types.requests import CreateRunRequest, DeployRequest
+from servo.types.requests import CreateRunRequest, DeployRequest, ReadLogsRequest
 
 # The longest duration of Protobuf; a timedelta can be longer.
 LONGEST = timedelta(seconds=315_576_000_000)
@@ -191,6 +191,8 @@ EXCEPTIONS: dict[tuple[type, str], Callable[[], st.SearchStrategy[Any]]] = {
     (CreateRunRequest, "max_parallelism"): lambda: _SIZES,
     (CreateRunRequest, "timeout_seconds"): lambda: _SIZES,
     (CreateRunRequest, "max_retries"): lambda: st.none() | _SIZES,
+    (ReadLogsRequest, "tail"): lambda: st.none() | _SIZES,
+    (ReadLogsRequest, "attempt"): lambda: st.none() | st.integers(1, 2**31 - 1),
     (SetPoolRequest, "name"): strategies.names,
     (SetPoolRequest, "slots"): lambda: st.none() | _SIZES,
 }

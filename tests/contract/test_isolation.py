@@ -214,6 +214,7 @@ HARMLESS: dict[str, dict[str, str]] = {
         "partition_key": "a value of the asset's dimensions",
         "page_token": "a position in the history of one asset",
     },
+    methods.READ_LOGS.path: {"since": "a moment"},
     methods.LIST_KEYS.path: {"page_token": "a position in the caller's own keys"},
     methods.CREATE_KEY.path: {
         "name": "for people",
@@ -491,6 +492,7 @@ NOT_BY_WORKSPACE = {
     "events_of_run": "asked after the run was found in the workspace",
     "tasks_of_run": "asked after the run was found in the workspace",
     "logs_of_run": "asked after the run was found in the workspace",
+    "logs_of_run_before": "asked after the run was found in the workspace",
     "store_value": "the store's own",
     "workspace_number": "finds the workspace",
 }
