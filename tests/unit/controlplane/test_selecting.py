@@ -253,6 +253,7 @@ def test_an_expression_has_a_greatest_length() -> None:
         select("[" * 4_097)
 
 
+@pytest.mark.slow
 def test_expressions_look_at_so_many_assets_together_and_keys_cost_nothing() -> None:
     keys = [f"a.n{number}" for number in range(10_000)]
     catalog = Catalog("d1", [asset(key) for key in keys], {})
