@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 import click
 
 from servo import _terminal, errors
-from servo.cli import _failures, _output
+from servo.cli import _failures, _output, _process
 from servo.cli._failures import Detail, Excerpt
 from servo.cli._run_view import RunView, TaskView, warning_text
 from servo.types.runs import TaskState
@@ -337,9 +338,16 @@ class _Live:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Nothing can be taken back from a terminal that is gone.
-        with contextlib.suppress(OSError):
-            self._live.stop()
+        # Nothing can be taken back from a terminal that is gone, and what is left for it goes
+        # nowhere: the exit code says that the command was hung up on, not that it cannot write.
+        try:
+            with contextlib.suppress(OSError):
+                self._live.stop()
+            sys.stdout.flush()
+        except OSError as exc:
+            if exc.errno != errno.EIO:
+                raise
+            _process.silence(sys.stdout)
 
     def changed(self, task: TaskView | None) -> None:
         if task is None:
