@@ -2,8 +2,8 @@
 
     python drive_state.py FOLDER ATTEMPTS ROUNDS
 
-A round is some attempts of an asset that does nothing: with what surrounds the function in a
-runner, that alone, and the attempts without it.
+A round is some attempts of an asset that does nothing: the comparison alone, all that surrounds
+the function in a runner, the attempts with that, and without it.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def main(folder: Path, attempts: int, rounds: int) -> dict[str, list[float]]:
         if name == "many":
             _load()
         steps: dict[str, Callable[[], object]] = {
+            "check": lambda: runner._state.put_back(runner._state.leftovers()),
             "surround": surround,
             "guarded": lambda: execute(dispatch, guarded, reporter),
             "bare": lambda: execute(dispatch, bare, reporter),

@@ -126,6 +126,8 @@ def _work_folder(wanted: Path | None) -> Iterator[Path]:
     parent = wanted or RESULTS
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="work-", dir=parent))
+    # Tests in a copy of the tree read its files as another user.
+    folder.chmod(0o755)
     try:
         yield folder
     finally:

@@ -30,14 +30,14 @@ def measure(options: Options) -> Iterator[Measurement]:
             benchmark=NAME,
             what=f"process state compared after an attempt{where}",
             unit="us",
-            samples=tuple(found[f"{name}-surround"]),
-            beside="an attempt that does nothing, without it",
-            beside_samples=tuple(found[f"{name}-bare"]),
+            samples=tuple(found[f"{name}-check"]),
+            beside="with output flushed, warnings and decimals apart",
+            beside_samples=tuple(found[f"{name}-surround"]),
             limit=50,
         )
         yield Measurement(
             benchmark=NAME,
-            what=f"an attempt that does nothing{where}",
+            what=f"the same as part of an attempt that does nothing{where}",
             unit="us",
             samples=tuple(found[f"{name}-guarded"]),
             beside="without comparing process state",

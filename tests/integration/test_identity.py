@@ -80,17 +80,21 @@ def test_each_of_viewer_operator_and_deployer_may_do_what_the_one_before_may() -
 @pytest.mark.parametrize("role", Role)
 def test_a_role_may_call_exactly_what_the_table_says(tmp_path: Path, role: Role) -> None:
     async def refused(caller: Caller, path: str) -> bool:
-        method = METHODS[path]
-        call: Any = caller.channel.stream_stream(path)
+        # Nonsense is enough: who may call is told what is wrong with it, or answered.
+        call: Any
+        sent: Any
+        if METHODS[path].kind is MethodKind.BIDI_STREAM:
+            # A message that is sent after the refusal arrived would make it INTERNAL in the client
+            # (https://github.com/grpc/grpc/issues/36066).
+            call, sent = caller.channel.stream_stream(path), iter(())
+        else:
+            call, sent = caller.channel.unary_stream(path), b"\xff"
         try:
-            # Nonsense is enough: who may call is told what is wrong with it, or answered.
-            done = call(iter([b"\xff"]), metadata=caller.metadata, timeout=30)
-            async for _ in done:
+            async for _ in call(sent, metadata=caller.metadata, timeout=30):
                 pass
         except grpc.aio.AioRpcError as exc:
             assert exc.code() is not grpc.StatusCode.DEADLINE_EXCEEDED, path
             return exc.code() is grpc.StatusCode.PERMISSION_DENIED
-        assert method.kind is not MethodKind.UNARY or method.name
         return False
 
     async def test() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import select
 import signal
 import time
@@ -130,6 +129,9 @@ def _children() -> list[int]:
 def _end_as(status: int) -> NoReturn:
     """End as another process did, so that whoever waits for this one sees it."""
     if os.WIFSIGNALED(status):
+        # Not at the top: the runner reads resource limits once somebody has loaded this.
+        import resource
+
         number = os.WTERMSIG(status)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if number != signal.SIGKILL:

@@ -25,7 +25,7 @@ def _descriptors() -> list[Any]:
             found.append(None)
         else:
             # A child may make a pipe non-blocking that it shares with this process.
-            found.append((status[1], status[2], fcntl.fcntl(descriptor, fcntl.F_GETFL)))
+            found.append((status[1], status[2], not descriptor or os.get_blocking(descriptor)))
     return found
 
 
@@ -49,7 +49,7 @@ def _set_descriptors(saved: list[Any], found: list[Any]) -> None:
             if (status[1], status[2]) != before[:2]:
                 raise RuntimeError("the copy of the descriptor is another file")
             os.dup2(spare, descriptor)
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, before[2])
+        os.set_blocking(descriptor, before[2])
 
 
 def _changed_descriptors(saved: list[Any], found: list[Any]) -> str:

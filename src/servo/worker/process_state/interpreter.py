@@ -71,7 +71,8 @@ def _stack_size() -> int:
 def _limits_of_python() -> tuple[Any, ...]:
     return (
         sys.getrecursionlimit(), sys.getswitchinterval(), sys.get_int_max_str_digits(),
-        _stack_size(), getattr(sys, "tracebacklimit", None), sys.dont_write_bytecode,
+        # By its attribute, a module would make an error first that tells how it is not there.
+        _stack_size(), vars(sys).get("tracebacklimit"), sys.dont_write_bytecode,
     )  # fmt: skip
 
 
@@ -115,32 +116,22 @@ def _set_traces_memory(saved: bool, found: bool) -> None:
         tracemalloc.stop()
 
 
-_REPLACEABLE: Final = {
-    builtins: ("__import__", "input", "open", "print"),
-    datetime: ("datetime",),
-    os: ("environ", "fork"),
-    socket: ("create_connection", "getaddrinfo", "socket"),
-    subprocess: ("Popen",),
-    threading: ("Thread",),
-    time: ("sleep", "time"),
-}
+_REPLACEABLE_NAMES: Final = (
+    "builtins.__import__", "builtins.input", "builtins.open", "builtins.print",
+    "datetime.datetime", "os.environ", "os.fork", "socket.create_connection", "socket.getaddrinfo",
+    "socket.socket", "subprocess.Popen", "threading.Thread", "time.sleep", "time.time",
+)  # fmt: skip
 """What libraries and tests replace most often, for a whole process."""
-_REPLACEABLE_NAMES: Final = [
-    f"{module.__name__}.{name}" for module, names in _REPLACEABLE.items() for name in names
-]
-_READERS: Final = [
-    # With two names at least it gives a tuple.
-    (operator.itemgetter(*names, "__name__"), module.__dict__)
-    for module, names in _REPLACEABLE.items()
-]
 
 
 def _replaceable() -> list[int]:
     # What replaces one may be equal to it. It was made while that was there, so it is another one.
-    found: list[int] = []
-    for read, namespace in _READERS:
-        found += map(id, read(namespace)[:-1])
-    return found
+    return [
+        id(builtins.__import__), id(builtins.input), id(builtins.open), id(builtins.print),
+        id(datetime.datetime), id(os.environ), id(os.fork), id(socket.create_connection),
+        id(socket.getaddrinfo), id(socket.socket), id(subprocess.Popen), id(threading.Thread),
+        id(time.sleep), id(time.time),
+    ]  # fmt: skip
 
 
 def _replaced(saved: list[int], found: list[int]) -> list[str]:

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import resource
 from typing import Any, Final
 
-from servo.worker.process_state.state import Entry, list_names
+from servo.worker.process_state.state import Entry, list_names, loaded
 
 __all__ = ["ENTRIES"]
 
+
+def _own_copy(name: str) -> Any:
+    """Import a module without making it known: its presence tells that others use it."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"there is no module {name}", name=name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_RESOURCE: Final = _own_copy("resource")
 _LIMITS: Final = {
-    name: getattr(resource, name)
+    name: getattr(_RESOURCE, name)
     for name in (
         "RLIMIT_AS",  "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE",
         "RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_STACK",
     )
-    if hasattr(resource, name)
+    if hasattr(_RESOURCE, name)
 }  # fmt: skip
 _LIMIT_NUMBERS: Final = tuple(_LIMITS.values())
 
 
+def _read_limits() -> list[tuple[int, int]]:
+    return list(map(_RESOURCE.getrlimit, _LIMIT_NUMBERS))
+
+
+_AT_FIRST: Final = _read_limits()
+
+
 def _limits() -> list[tuple[int, int]]:
-    return list(map(resource.getrlimit, _LIMIT_NUMBERS))
+    # A system call for each of them, and nearly nobody loads what can change them.
+    return _read_limits() if loaded("resource") or loaded("psutil") else _AT_FIRST
 
 
 def _changed_limits(saved: list[Any], found: list[Any]) -> dict[str, Any]:
@@ -32,7 +52,7 @@ def _changed_limits(saved: list[Any], found: list[Any]) -> dict[str, Any]:
 
 def _set_limits(saved: list[Any], found: list[Any]) -> None:
     for name, limit in _changed_limits(saved, found).items():
-        resource.setrlimit(_LIMITS[name], limit)
+        _RESOURCE.setrlimit(_LIMITS[name], limit)
 
 
 def _priority() -> tuple[Any, ...]:

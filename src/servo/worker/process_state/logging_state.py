@@ -12,26 +12,37 @@ __all__ = ["ENTRIES"]
 _PRISTINE: Final = (logging.NOTSET, False, True, (), ())
 
 
-def _loggers() -> dict[str, tuple[Any, ...]]:
-    """Return what is set for each logger that is not as `logging.getLogger` makes it."""
-    return {
-        name: (
-            logger.level, logger.disabled, logger.propagate, tuple(logger.handlers),
-            tuple(logger.filters),
-        )
-        for name, logger in list(logging.Logger.manager.loggerDict.items())
-        if isinstance(logger, logging.Logger)
-        and (
-            logger.level or logger.disabled or not logger.propagate or logger.handlers
-            or logger.filters
-        )
-    }  # fmt: skip
+class _Loggers:
+    """The loggers of the process, and which of them are not as `logging.getLogger` makes them."""
+
+    def __init__(self) -> None:
+        # Looked through again only when there are others: large libraries have hundreds.
+        self._known: list[Any] = []
+        self._named: list[tuple[str, logging.Logger]] = []
+
+    def changed(self) -> dict[str, tuple[Any, ...]]:
+        """Return what is set for each of them that was changed."""
+        now = list(logging.Logger.manager.loggerDict.values())
+        if now != self._known:
+            named = list(logging.Logger.manager.loggerDict.items())
+            self._known = [one for _, one in named]
+            self._named = [(name, one) for name, one in named if isinstance(one, logging.Logger)]
+        return {
+            name: (
+                one.level, one.disabled, one.propagate, tuple(one.handlers), tuple(one.filters)
+            )
+            for name, one in self._named
+            if one.level or one.disabled or not one.propagate or one.handlers or one.filters
+        }  # fmt: skip
+
+
+_LOGGERS: Final = _Loggers()
 
 
 def _setup() -> tuple[Any, ...]:
     root = logging.getLogger()
     return (
-        _loggers(), root.level, root.disabled, tuple(root.handlers), tuple(root.filters),
+        _LOGGERS.changed(), root.level, root.disabled, tuple(root.handlers), tuple(root.filters),
         [(one.level, one.formatter, tuple(one.filters)) for one in root.handlers],
         root.manager.disable, logging.getLoggerClass(), logging.getLogRecordFactory(),
         logging.lastResort, logging.raiseExceptions,

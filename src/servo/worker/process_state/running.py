@@ -17,10 +17,27 @@ __all__ = ["ENTRIES"]
 _PATIENCE_SECONDS: Final = 0.05
 """How long threads and children that are about to end are waited for."""
 _GUARDIAN_CHILDREN: Final[list[int]] = []
+_FEW_BYTES: Final = 64
+"""Mostly the runner is the only one. A larger buffer is made and made smaller each time."""
 
 
-def _threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if not thread.daemon}
+class _Threads:
+    """The threads of the process that keep it from ending."""
+
+    def __init__(self) -> None:
+        self._known: list[threading.Thread] = []
+        self._lasting: set[threading.Thread] = set()
+
+    def lasting(self) -> set[threading.Thread]:
+        """Return those that are not daemons."""
+        now = threading.enumerate()
+        if now != self._known:
+            self._known = now
+            self._lasting = {thread for thread in now if not thread.daemon}
+        return self._lasting
+
+
+_THREADS: Final = _Threads()
 
 
 def _left_threads(
@@ -77,7 +94,10 @@ def _adopted() -> set[int]:
     (descriptor,) = _GUARDIAN_CHILDREN
     if descriptor < 0:
         return set()
-    data = os.pread(descriptor, 1 << 16, 0).split()
+    text = os.pread(descriptor, _FEW_BYTES, 0)
+    if len(text) == _FEW_BYTES:
+        text = os.pread(descriptor, 1 << 16, 0)
+    data = text.split()
     return {int(text) for text in data} - {os.getpid()} if len(data) > 1 else set()
 
 
@@ -111,7 +131,7 @@ def _commands(saved: set[int], found: set[int]) -> str:
 ENTRIES: Final = (
     Entry(
         name="running threads",
-        read=_threads,
+        read=_THREADS.lasting,
         restore=_wait_for_threads,
         same=lambda saved, found: not _left_threads(saved, found),
         describe=lambda saved, found: list_names(

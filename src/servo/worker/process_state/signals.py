@@ -17,12 +17,16 @@ _TIMERS: Final = (
 )
 _TIMER_NUMBERS: Final = tuple(number for number, _ in _TIMERS)
 _NEVER: Final = (0.0, 0.0)
-_SIGNALS: Final = sorted(signal.valid_signals())
-# `signal.getsignal` makes each handler a member of an enumeration, in twenty times the time.
+_BLOCK: Final = int(signal.SIG_BLOCK)
+# Not the real-time ones: nothing sends them to a process that has not asked for it.
+_SIGNALS: Final = [int(one) for one in sorted(signal.valid_signals()) if one < 32]
+# `signal` makes each handler and number a member of an enumeration, in up to twenty times the time.
 try:
-    _handler_of = importlib.import_module("_signal").getsignal
+    _quick = importlib.import_module("_signal")
 except ImportError:
-    _handler_of = signal.getsignal
+    _quick = signal
+_handler_of = _quick.getsignal
+_mask = _quick.pthread_sigmask
 
 
 Times = list[tuple[float, float]]
@@ -60,11 +64,11 @@ def _signal_name(number: int) -> str:
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
-def _blocked() -> set[Any]:
-    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+def _blocked() -> set[int]:
+    return set(_mask(_BLOCK, ()))
 
 
-def _set_blocked(saved: set[Any], found: set[Any]) -> None:
+def _set_blocked(saved: set[int], found: set[int]) -> None:
     if pending := signal.sigpending() & (found - saved):
         raise RuntimeError(f"signals would be delivered: {pending}")
     signal.pthread_sigmask(signal.SIG_SETMASK, saved)
