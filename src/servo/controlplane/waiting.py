@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING
 
 from servo.controlplane.leases import Resource
@@ -33,16 +35,22 @@ class Waiting:
     parked_at: Resource | None = None
 
 
+_Line = list[tuple[int, int, int, Waiting]]
+"""A heap: 0 for who goes before the others or 1, the position in the plan, who came first."""
+
+
 class WaitingTasks:
     """A queue of tasks in which runs of one priority take turns.
 
-    A run with one task does not wait behind one with ten thousand, and every operation but
-    `__iter__` takes the same time whatever waits.
+    A run with one task does not wait behind one with ten thousand. Every operation but `__iter__`
+    takes nearly the same time whatever waits. A task that comes back, because a worker had no use
+    for it or because it is tried again, has its old place.
     """
 
     def __init__(self) -> None:
-        self._levels: dict[int, OrderedDict[str, deque[Waiting]]] = {}
+        self._levels: dict[int, OrderedDict[str, _Line]] = {}
         self._priorities: list[int] = []
+        self._arrivals = count()
         self._length = 0
 
     def __len__(self) -> int:
@@ -53,7 +61,7 @@ class WaitingTasks:
         """Visit those that wait, in no particular order."""
         for runs in self._levels.values():
             for line in runs.values():
-                yield from line
+                yield from (task for *_, task in line)
 
     @property
     def first_priority(self) -> int | None:
@@ -61,7 +69,7 @@ class WaitingTasks:
         return self._priorities[-1] if self._priorities else None
 
     def push(self, task: Waiting, *, first: bool = False) -> None:
-        """Add a task: behind those of its run and priority, or before them.
+        """Add a task to those of its run and priority: at its place in the plan, or before them.
 
         Args:
             task: The task.
@@ -74,12 +82,10 @@ class WaitingTasks:
             insort(self._priorities, priority)
         line = runs.get(task.active.run_id)
         if line is None:
-            line = runs[task.active.run_id] = deque()
+            line = runs[task.active.run_id] = []
+        heappush(line, (0 if first else 1, task.index, next(self._arrivals), task))
         if first:
-            line.appendleft(task)
             runs.move_to_end(task.active.run_id, last=False)
-        else:
-            line.append(task)
         self._length += 1
 
     def pop(self) -> Waiting:
@@ -91,7 +97,7 @@ class WaitingTasks:
         priority = self._priorities[-1]
         runs = self._levels[priority]
         run_id, line = next(iter(runs.items()))
-        task = line.popleft()
+        *_, task = heappop(line)
         if line:
             runs.move_to_end(run_id)
         else:
@@ -103,7 +109,7 @@ class WaitingTasks:
         """Take every task of a run."""
         taken: list[Waiting] = []
         for priority in [p for p, runs in self._levels.items() if run_id in runs]:
-            taken += self._levels[priority][run_id]
+            taken += (task for *_, task in self._levels[priority][run_id])
             self._forget(priority, run_id)
         self._length -= len(taken)
         return taken
