@@ -114,7 +114,35 @@ class PartitionReader:
                     f"{what} was materialised without data: its function returned None",
                     "Return data from it, or do not read it here.",
                 )
-        return [self._root.resolve(partition.path) for partition in self.partitions]
+        paths = [self._root.resolve(partition.path) for partition in self.partitions]
+        gone = [
+            partition
+            for path, partition in zip(paths, self.partitions, strict=True)
+            if not path.exists()
+        ]
+        if gone:
+            raise self._missing(gone)
+        return paths
+
+    def _missing(self, gone: Sequence[InputPartition]) -> errors.FilesystemError:
+        if not self._root.path.is_dir():
+            return errors.FilesystemError(
+                f"the data root {str(self._root.path)!r} is not there",
+                code="DATA_UNREADABLE",
+                hint="Check that its disk is mounted, and the setting data_root.",
+            )
+        first = label(self.key, gone[0].partition_key)
+        if len(gone) == 1:
+            message, again = f"the data of {first} is recorded but its file is gone", "it again"
+        else:
+            message = f"the data of {first} and {len(gone) - 1} more is recorded but gone"
+            again = "them again, the first one with"
+        return errors.FilesystemError(
+            message,
+            code="DATA_MISSING",
+            context={"path": gone[0].path},
+            hint=f"Materialise {again}: {run_command(self.key, gone[0].partition_key)}",
+        )
 
     def _path(self) -> Path:
         paths = self._paths()
@@ -163,23 +191,15 @@ class PartitionReader:
                 if schema_only:
                     return file.schema_arrow.empty_table()
                 return file.read(columns=columns, use_threads=False)
-        except FileNotFoundError as exc:
-            raise errors.FilesystemError(
-                f"the data of {what} is recorded but its file is gone",
-                code="DATA_MISSING",
-                context={"path": partition.path},
-                hint=self._again(partition),
-            ) from exc
+        except FileNotFoundError:
+            raise self._missing([partition]) from None
         except (OSError, pa.ArrowException) as exc:
             raise errors.FilesystemError(
                 f"the data of {what} cannot be read: {exc}",
                 code="DATA_UNREADABLE",
                 context={"path": partition.path},
-                hint=self._again(partition),
+                hint=f"Materialise it again: {run_command(self.key, partition.partition_key)}",
             ) from exc
-
-    def _again(self, partition: InputPartition) -> str:
-        return f"Materialise it again: {run_command(self.key, partition.partition_key)}."
 
     def _concatenate(self, tables: list[pa.Table]) -> pa.Table:
         first = tables[0]
@@ -217,10 +237,10 @@ class PartitionReader:
         import polars as pl
 
         paths = self._paths()
-        schemas = [pq.read_schema(path, memory_map=True) for path in paths if path.exists()]
-        if len(schemas) == len(paths) and all(schemas[0].equals(other) for other in schemas):
+        schemas = [pq.read_schema(path, memory_map=True) for path in paths]
+        if all(schemas[0].equals(other) for other in schemas):
             return pl.scan_parquet(paths, glob=False, hive_partitioning=False)
-        # Differing or missing files: the eager way promotes types and explains what is wrong.
+        # The eager way promotes types and explains what is wrong.
         return pl.from_arrow(self.table()).lazy()  # type: ignore[union-attr]  # a table is no Series
 
 

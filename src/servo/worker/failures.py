@@ -130,6 +130,9 @@ def _verdict(error: BaseException) -> tuple[FailureCategory, FailureReason, bool
             return FailureCategory.CONFIGURATION, FailureReason.BUDGET, False
         case errors.LeaseExpiredError():
             return FailureCategory.INFRASTRUCTURE, FailureReason.LEASE_LOST, None
+        case errors.FilesystemError(code="DATA_MISSING"):
+            # Its disk is there: whoever deleted the file does not bring it back.
+            return FailureCategory.INFRASTRUCTURE, FailureReason.EXCEPTION, False
         case errors.FilesystemError():
             return FailureCategory.INFRASTRUCTURE, FailureReason.EXCEPTION, None
         case errors.ConfigurationError(code="CODE_MISMATCH"):

@@ -114,13 +114,38 @@ def test_no_partitions_at_all_are_an_error(tmp_path: Path) -> None:
         reader(tmp_path).read()
 
 
-def test_a_vanished_file_is_a_filesystem_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_type", [pa.Table, pl.LazyFrame, pyarrow.dataset.Dataset, Path, list])
+def test_a_vanished_file_is_named_whatever_its_data_is_read_as(
+    tmp_path: Path, as_type: type
+) -> None:
     one = reader(tmp_path, ONE)
     next(tmp_path.rglob("data.parquet")).unlink()
-    with pytest.raises(errors.FilesystemError, match="its file is gone"):
+    with pytest.raises(errors.FilesystemError) as caught:
+        one.read(as_type)
+    assert caught.value.code == "DATA_MISSING"
+    # The command at the end is one to paste.
+    assert str(caught.value) == (
+        "the data of raw.events[date=2025-01-01] is recorded but its file is gone. "
+        "Materialise it again: servo run raw.events --partition date=2025-01-01"
+    )
+
+
+def test_of_several_vanished_files_the_first_is_named(tmp_path: Path) -> None:
+    two = reader(tmp_path, ONE, ONE)
+    for path in tmp_path.rglob("data.parquet"):
+        path.unlink()
+    with pytest.raises(errors.FilesystemError, match="and 1 more is recorded but gone"):
+        two.read()
+
+
+def test_a_data_root_that_is_not_there_is_no_vanished_file(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    one = reader(root, ONE)
+    root.rename(tmp_path / "elsewhere")
+    with pytest.raises(errors.FilesystemError, match="is not there") as caught:
         one.read()
-    with pytest.raises(errors.FilesystemError, match="its file is gone"):
-        one.read(pl.LazyFrame)
+    assert caught.value.code == "DATA_UNREADABLE"
 
 
 def test_a_damaged_file_is_a_filesystem_error(tmp_path: Path) -> None:

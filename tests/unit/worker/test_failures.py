@@ -31,6 +31,7 @@ C = FailureCategory
         (errors.BudgetExhaustedError("x"), C.CONFIGURATION, "budget", False),
         (errors.LeaseExpiredError("x"), C.INFRASTRUCTURE, "lease_lost", True),
         (errors.FilesystemError("x", code="DISK_FULL"), C.INFRASTRUCTURE, "exception", True),
+        (errors.FilesystemError("x", code="DATA_MISSING"), C.INFRASTRUCTURE, "exception", False),
         (errors.ConfigurationError("x"), C.CONFIGURATION, "configuration", False),
         (
             errors.InvalidArgumentError("x", code="INPUT_SCHEMA"),
