@@ -245,3 +245,29 @@ def test_a_user_without_a_name_and_without_a_home_uses_every_command(
         umask=0o077,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("goes_on", [True, False], ids=["goes on", "stays suspended"])
+def test_a_command_says_that_it_waits_for_a_suspended_dev(
+    shop: ServoProject, goes_on: bool
+) -> None:
+    dev = shop.start("dev")
+    wait_until(lambda: shop.server, "dev serves")
+    dev.send_signal(signal.SIGSTOP)
+    try:
+        status = shop.start("status")
+        assert status.stderr is not None
+        told = status.stderr.readline()
+        assert told == f"'servo dev' (pid {dev.pid}) does not answer yet; waiting for it.\n"
+        if goes_on:
+            dev.send_signal(signal.SIGCONT)
+        done = shop.finish(status)
+    finally:
+        dev.send_signal(signal.SIGCONT)
+    assert done.code == (0 if goes_on else 69)
+    assert done.err == (
+        ""
+        if goes_on
+        else f"Error: 'servo dev' (pid {dev.pid}) did not answer within 30 s. "
+        "Look at its terminal: it may be suspended (fg), or too busy.\n"
+    )

@@ -38,6 +38,8 @@ ASK_TO_LEAVE: Final[signal.Signals] = getattr(signal, "SIGUSR1", signal.SIGTERM)
 """Asks an idle host in the background to leave for one with another environment."""
 
 _START_TIMEOUT: Final = 30.0
+_PATIENCE: Final = 4.0
+"""How long a command waits for an answer before it says so, seconds."""
 _POLL_INTERVAL: Final = 0.01
 _PROBE_TIMEOUT: Final = 5.0
 _LOG_TAIL_BYTES: Final = 4000
@@ -269,7 +271,11 @@ class Connection:
 
     def _await_host(self) -> Client:
         deadline = time.monotonic() + _START_TIMEOUT
+        notice = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
+            if time.monotonic() > notice:
+                _output.echo(f"{self._host_name()} does not answer yet; waiting for it.", err=True)
+                notice = deadline
             server = self._current_server()
             if server is not None:
                 if self._for_run and not self._has_environment(server):
@@ -287,10 +293,17 @@ class Connection:
             if (self._child is None or code is not None) and not self._is_hosted():
                 self._start_host()
             time.sleep(_POLL_INTERVAL)
+        owner = self._files.host_lock().read_owner()
         raise errors.UnavailableError(
-            f"the control plane of {str(self._root)!r} did not answer within "
-            f"{_START_TIMEOUT:.0f} s; its log is {str(self._files.log)!r}"
+            f"{self._host_name()} did not answer within {_START_TIMEOUT:.0f} s",
+            hint="Look at its terminal: it may be suspended (fg), or too busy."
+            if owner is not None and owner.kind is HostKind.DEV
+            else f"Its log is {str(self._files.log)!r}.",
         )
+
+    def _host_name(self) -> str:
+        owner = self._files.host_lock().read_owner()
+        return f"the control plane of {str(self._root)!r}" if owner is None else _name_of(owner)
 
     def _differences(self, server: ServerFile) -> list[str]:
         if server.environment is None:  # a host of an older version
@@ -394,17 +407,22 @@ class Connection:
         return tail.rpartition("\n")[2].removeprefix("Error: ")
 
 
+def _name_of(owner: Owner) -> str:
+    is_dev = owner.kind is HostKind.DEV
+    what = "'servo dev'" if is_dev else "the control plane in the background"
+    return f"{what} (pid {owner.pid})"
+
+
 def _environment_differs(owner: Owner | None, differences: list[str]) -> errors.ConfigurationError:
     is_dev = owner is not None and owner.kind is HostKind.DEV
-    what = "'servo dev'" if is_dev else "the control plane in the background"
-    pid = f" (pid {owner.pid})" if owner is not None else ""
+    what = _name_of(owner) if owner is not None else "the control plane in the background"
     end = (
         "Start 'servo dev' again with this environment"
         if is_dev
         else "It has runs to do; try again when they have ended (servo status)"
     )
     return errors.ConfigurationError(
-        f"{what}{pid} has another environment than this command: "
+        f"{what} has another environment than this command: "
         f"{_environment.listed(differences)}; no run was created, because its tasks would not see "
         f"what this command sees",
         code="ENVIRONMENT_DIFFERS",
