@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tomllib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -141,7 +141,7 @@ class _Tests:
         self._data = folder / "coverage"
         self._report = folder / "tests.xml"
         self._seconds: dict[str, float] = {}
-        self._lines: dict[str, Mapping[int, Sequence[str]]] = {}
+        self._lines: dict[str, dict[int, set[str]]] = {}
         self._breadth: dict[str, int] = {}
 
     def run(self, chosen: Sequence[str]) -> None:
@@ -188,18 +188,19 @@ class _Tests:
         data.read()
         for file in data.measured_files():
             name = str(Path(file).resolve()).rpartition("/src/")[2]
-            lines = {
-                line: [test for one in contexts if (test := _test_of(one)) in self._seconds]
-                for line, contexts in data.contexts_by_lineno(file).items()
-            }
-            self._lines[name] = lines
+            # Processes that do not inherit the environment execute the file of the other tree.
+            lines = self._lines.setdefault(name, {})
+            for line, contexts in data.contexts_by_lineno(file).items():
+                lines.setdefault(line, set()).update(map(_test_of, contexts))
+        for lines in self._lines.values():
             for tests in lines.values():
+                tests.intersection_update(self._seconds)
                 for test in tests:
                     self._breadth[test] = self._breadth.get(test, 0) + 1
 
     def of(self, path: str, line: int) -> tuple[str, ...]:
         """Return the tests that execute a line, those first that execute little else."""
-        known = dict.fromkeys(self._lines.get(path, {}).get(line, ()))
+        known = self._lines.get(path, {}).get(line, set())
         chosen: list[str] = []
         seconds = 0.0
         for test in sorted(known, key=lambda one: (self._breadth[one], one)):
