@@ -39,6 +39,20 @@ _CHOSEN: Final = "not wheel and not matrix"
 _MOST_FAILED: Final = 10
 """Under coverage everything takes twice the time, which some tests of whole commands may not
 stand."""
+_NAME_PROCESSES: Final = """
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    import base64, json
+
+    name = "COVERAGE_PROCESS_CONFIG"
+    if name in os.environ:
+        config = json.loads(base64.b64decode(os.environ[name]))
+        config["context"] = item.nodeid
+        os.environ[name] = base64.b64encode(json.dumps(config).encode()).decode()
+"""
+"""What makes the processes that a test starts record under its name: they find the configuration of
+coverage in a variable."""
 _MOST_TESTS: Final = 60
 _MOST_SECONDS: Final = 90.0
 """Of tests for one edit, by the time that they took without it."""
@@ -150,12 +164,8 @@ class _Tests:
         Raises:
             BenchmarkError: More than a few fail without an edit.
         """
-        config = self._tree / "pyproject.toml"
-        # Processes that a test starts record under its name.
-        text = config.read_text(encoding="utf-8").replace(
-            "[tool.coverage.run]\n", '[tool.coverage.run]\ncontext = "${PYTEST_CURRENT_TEST-}"\n'
-        )
-        config.write_text(text, encoding="utf-8")
+        with (self._tree / "tests" / "conftest.py").open("a", encoding="utf-8") as conftest:
+            conftest.write(_NAME_PROCESSES)
         progress("every test once, to see which lines it executes")
         done = subprocess.run(
             [

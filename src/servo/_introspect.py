@@ -393,6 +393,6 @@ def _is_class_without_none(kind: object) -> bool:
 
 
 def _printed(annotation: Any) -> str:
-    if isinstance(annotation, type) and get_origin(annotation) is None:
+    if isinstance(annotation, type):
         return annotation.__qualname__
     return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", str(annotation))

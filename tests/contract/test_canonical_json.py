@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,15 @@ def test_a_value_that_holds_itself_is_refused_instead_of_followed_for_ever() -> 
 def test_a_lone_surrogate_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="lone surrogate"):
         canonical_value(value)
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"a": inner}])
+def test_values_are_nested_as_deep_as_is_promised_and_no_deeper(
+    wrap: Callable[[object], object],
+) -> None:
+    value: object = 1
+    for _ in range(MAX_DEPTH):
+        value = wrap(value)
+    assert canonical_value(value).count("1") == 1
+    with pytest.raises(ValueError, match=f"deeper than {MAX_DEPTH}"):
+        canonical_value(wrap(value))

@@ -89,3 +89,8 @@ def test_the_last_layer_wins() -> None:
     layers = [single(("a",), candidate(number)) for number in range(3)]
     (found,) = [leaf for _, leaf in reduce(merge, layers, EMPTY).leaves()]
     assert [one.value for one in found] == [0, 1, 2]
+
+
+def test_every_layer_is_above_the_one_that_is_listed_before_it() -> None:
+    layers = list(Layer.__members__.values())
+    assert layers == sorted(set(layers))

@@ -195,3 +195,16 @@ async def test_what_is_small_is_converted_in_the_loop_and_what_is_large_in_a_thr
     assert await converter.encode("a", where, ("x",) * 300) == here
     assert await converter.encode("a", where, ("x",) * 301) != here
     assert await converter.encode("a", where, dict.fromkeys(range(151), "y")) != here
+
+
+@sync
+async def test_whoever_waits_at_the_end_is_told_when_what_goes_on_has_ended(_: Path) -> None:
+    threads, gate = _threads(threads=1, per_tenant=1), _Gate()
+    first, *others = [asyncio.create_task(threads.run("a", gate.work)) for _ in range(3)]
+    await asyncio.to_thread(gate.begun.acquire)
+    threads.close()
+    gate.go.set()
+    await first
+    for other in others:
+        with pytest.raises(errors.UnavailableError, match="stops"):
+            await asyncio.wait_for(other, 30)
