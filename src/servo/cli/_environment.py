@@ -49,7 +49,7 @@ IGNORED: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "one command or one step of a pipeline": (
         "TRACEPARENT", "TRACESTATE", "GITHUB_ACTION*", "GITHUB_ENV", "GITHUB_OUTPUT",
-        "GITHUB_PATH", "GITHUB_STATE", "GITHUB_STEP_SUMMARY", "PYTEST_CURRENT_TEST",
+        "GITHUB_PATH", "GITHUB_STATE", "GITHUB_STEP_SUMMARY", "PYTEST_CURRENT_TEST", "COVERAGE_*",
     ),
     "Python, whose interpreter is compared itself": (
         "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT", "CONDA_SHLVL", "CONDA_PROMPT_MODIFIER",

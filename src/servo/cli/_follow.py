@@ -20,12 +20,13 @@ from servo import _terminal, errors
 from servo.cli import _failures, _output, _process
 from servo.cli._failures import Detail, Excerpt
 from servo.cli._run_view import RunView, TaskView, warning_text
-from servo.types.runs import TaskState
+from servo.types.runs import RunState, TaskState
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from servo.client import Client
+    from servo.types.records import Run
 
 _EACH_TASK_UP_TO: Final = 50
 _LINE_INTERVAL: Final = 5.0
@@ -190,7 +191,7 @@ def _told_why(client: Client, view: RunView, display: Display) -> Iterator[None]
                 run = client.runs.get(view.run_id, tasks=False)
                 if run.reason != said and not run.state.is_terminal and not left.is_set():
                     said = run.reason
-                    display.say(f"Run {view.run_id} waits: {said}" if said else "It goes on.")
+                    display.say(_standstill(run))
 
     thread = threading.Thread(target=ask, name="servo-silence", daemon=True)
     thread.start()
@@ -407,6 +408,13 @@ def _frame(view: RunView) -> Iterator[str]:
         )
     if waiting > _SHOWN_TASKS:
         yield click.style(f"  and {waiting - _SHOWN_TASKS:,} more that wait to retry", fg="yellow")
+
+
+def _standstill(run: Run) -> str:
+    if not run.reason:
+        return "It goes on."
+    stands = "is cancelling" if run.state is RunState.CANCELLING else "waits"
+    return f"Run {run.run_id} {stands}: {run.reason}"
 
 
 def _countdown(retry_at: datetime, now: datetime) -> str:

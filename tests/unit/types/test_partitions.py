@@ -227,3 +227,10 @@ def test_a_value_that_is_given_twice_is_the_one_that_is_named(
 ) -> None:
     with pytest.raises(ValueError, match=f"'region' has the value '{twice}' more than once"):
         StaticDimension("region", values)
+
+
+@pytest.mark.parametrize("given", [1, 2, 3])
+def test_bounds_and_zone_are_given_by_name(given: int) -> None:
+    more = ["2025-01-01", "2025-01-31", "UTC"][:given]
+    with pytest.raises(TypeError, match="positional"):
+        TimeDimension("date", TimeGranularity.DAY, *more)  # type: ignore[misc]  # the point

@@ -103,6 +103,12 @@ def test_what_cannot_be_read_is_refused_where_it_is(
     assert expected in str(info.value)
 
 
+@pytest.mark.parametrize("text", ["a)", "a) b"])
+def test_a_bracket_too_many_is_no_selection_too_many(text: str) -> None:
+    with pytest.raises(ValueError, match=r"at character 2, found '\)'$"):
+        parse(text)
+
+
 @pytest.mark.parametrize("text", ["", "  ", "\n"])
 def test_an_empty_expression_is_refused_with_the_one_for_everything(text: str) -> None:
     with pytest.raises(ValueError, match=r"'\*' selects every asset"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from servo import errors
 from servo.types.runs import FailureCategory
 from servo.worker.failures import ReturnedError, failure_of
-from servo.worker.tracebacks import Location, format_error, locate, one_line
+from servo.worker.tracebacks import Location, format_error, locate, one_line, relative_to
 
 C = FailureCategory
 
@@ -266,3 +266,12 @@ def test_whatever_an_error_says_it_becomes_text_that_can_be_sent(said: object) -
         failure.message.encode()
         format_error(one, HERE).encode()
         assert "\n" not in failure.message
+
+
+@pytest.mark.parametrize("path", ["", "<stdin>", "<frozen importlib._bootstrap>"])
+def test_what_is_no_file_is_none_of_the_project(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "<stdin>").touch()
+    monkeypatch.chdir(tmp_path)
+    assert relative_to(tmp_path, path) == ""

@@ -18,6 +18,7 @@ from servo.types.records import Column, Failure, Materialization, Progress
 from servo.types.runs import FailureCategory
 from servo.types.sessions import (
     AttemptFinished,
+    AttemptMetric,
     AttemptProgressed,
     AttemptSpent,
     AttemptSucceeded,
@@ -144,3 +145,14 @@ def test_a_large_result_that_is_allowed_arrives_as_it_is(
     sending.start()
     assert heard(channel) == [result]
     sending.join()
+
+
+def test_each_measurement_arrives_once(ends: tuple[Outbox, socket.socket]) -> None:
+    outbox, channel = ends
+    outbox.metric(AttemptMetric(lease=LEASE, name="rows", value=1))
+    # What is told at once takes along what waits.
+    outbox.spent(AttemptSpent(lease=LEASE, spent={"usd": "1"}))
+    outbox.metric(AttemptMetric(lease=LEASE, name="rows", value=2))
+    outbox.finish(FINISHED)
+    values = [m.value for m in heard(channel) if isinstance(m, AttemptMetric)]
+    assert values == [1, 2]
