@@ -33,7 +33,9 @@ _SEED: Final = 12
 _EDITS: Final = 200
 _QUICK_EDITS: Final = 2
 _COPIES: Final = 2
-_LEFT_OUT: Final = ("servo/_gen/", "servo/cli/template/", "servo/client/_sync/")
+_ASYNC: Final = "servo/client/_aio/"
+_SYNC: Final = "servo/client/_sync/"
+_LEFT_OUT: Final = ("servo/_gen/", "servo/cli/template/", _SYNC)
 """Generated code, and what `servo init` copies."""
 _CHOSEN: Final = "not wheel and not matrix"
 _MOST_FAILED: Final = 10
@@ -249,8 +251,16 @@ def _mutant(tests: _Tests, path: str, text: str, edit: Edit) -> Mutant:
         edit=edit,
         before=text.splitlines()[index].strip(),
         after=edited.splitlines()[index].strip(),
-        tests=tests.of(path, edit.line) or _home(path),
+        tests=_tests_of(tests, path, edit.line) or _home(path),
     )
+
+
+def _tests_of(tests: _Tests, path: str, line: int) -> tuple[str, ...]:
+    found = tests.of(path, line)
+    if path.startswith(_ASYNC):
+        # The synchronous client is made from it, below one line that says so.
+        found += tests.of(path.replace(_ASYNC, _SYNC), line + 1)
+    return found
 
 
 def _home(path: str) -> tuple[str, ...]:
@@ -268,10 +278,17 @@ def _survives(mutant: Mutant, idle: SimpleQueue[Path]) -> bool:
     text = target.read_text(encoding="utf-8")
     try:
         target.write_text(mutant.edit.applied(text), encoding="utf-8")
+        _make_synchronous(tree, mutant.path)
         return _passes(tree, mutant.tests)
     finally:
         target.write_text(text, encoding="utf-8")
+        _make_synchronous(tree, mutant.path)
         idle.put(tree)
+
+
+def _make_synchronous(tree: Path, path: str) -> None:
+    if path.startswith(_ASYNC):
+        subprocess.run([PYTHON, "scripts/_unasync.py"], cwd=tree, check=False, capture_output=True)
 
 
 def _passes(tree: Path, tests: Sequence[str]) -> bool:

@@ -176,7 +176,13 @@ def test_what_a_run_may_take_is_said_when_it_is_asked_for(project: ServoProject)
     assert "  spent       0 of 100 tokens, 0 of 1.50 usd" in shown
     assert "  time limit  15 min 0 s" in shown
 
-    project.ok("rerun", "latest", "--config", "fine=1")
+    project.ok("run", "raw.quick", "--config", "fine=1")
+    facts, _, _ = project.ok("status", "latest").out.partition("\n\n")
+    assert [line.split()[0] for line in facts.splitlines()] == [
+        "Run", "selection", "deployment", "created", "took", "tables",
+    ]  # fmt: skip
+
+    project.ok("rerun", run.json["runId"], "--config", "fine=1")
     assert f"  rerun of    {run.json['runId']}" in project.ok("status", "latest").out
     assert f"repeats run {run.json['runId']}" in project.ok("events").out
 

@@ -275,6 +275,18 @@ def test_running_out_of_descriptors_is_said_once_and_honest_callers_are_answered
     assert json.loads(out) < 20
 
 
+@sync
+async def test_a_port_that_was_closed_holds_no_descriptor(_: Path) -> None:
+    async def look() -> int:
+        async with listening() as (url, _):
+            await said(url, REQUEST.replace(b"host: x", b"host: x\r\nconnection: close"))
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    # The first time also loads what stays.
+    await look()
+    assert await look() == await look()
+
+
 def test_the_ports_leave_descriptors_for_the_rest_of_the_process() -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY:

@@ -298,6 +298,7 @@ async def test_what_attempts_spend_adds_up_and_nothing_starts_beyond_the_budget(
         ]
         *_, last = await why(caller, task_id=ended.tasks[1].task_id)
         assert last.kind is BlockerKind.BUDGET
+        assert (last.subject, last.subject_id) == ("budget", run.run_id)
 
 
 @sync

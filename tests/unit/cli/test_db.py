@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from database_kit import Past
-from servo.cli import main
+from servo.cli import _db_report, main
 from servo.controlplane.store import address, migrate
+from servo.controlplane.store.pruning import Pruned
 
 
 class Outcome:
@@ -238,3 +240,23 @@ def test_postgresql_is_copied_with_its_own_tools(
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert address.without_password(url) == shown
+
+
+def test_what_keeps_the_history_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    held = Pruned("default", Counter(runs=1), history_after=41, held_by="R")
+    _db_report.print_pruned("servo.db", [held, Pruned("other")], True, 0)
+    assert capsys.readouterr().out.splitlines() == [
+        "default: would forget 1 run.",
+        "  The history stays from event 42 on, with which run R begins.",
+        "other: would forget nothing.",
+    ]
+
+
+def test_how_much_smaller_a_database_became_is_told(servo: Servo, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE ballast AS SELECT zeroblob(8000000) AS bytes")
+        db.execute("DROP TABLE ballast")
+    before = path.stat().st_size
+    done = servo("prune", "--database", path, "--older-than", "0s", "--json")
+    assert done.code == 0, done
+    assert json.loads(done.out)["reclaimed_bytes"] == before - path.stat().st_size > 7_000_000

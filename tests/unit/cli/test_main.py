@@ -120,7 +120,9 @@ def test_a_traceback_is_shown_on_request_only(
 ) -> None:
     monkeypatch.delenv("SERVO_DEBUG", raising=False)
     main.invoke([], failing(RuntimeError("x")))
-    assert "Traceback" not in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
     monkeypatch.setenv("SERVO_DEBUG", "1")
     main.invoke([], failing(RuntimeError("x")))
     assert "Traceback" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import servo
+from servo_project import is_alive
 
 ASSET = "from servo import asset\n@asset\ndef one(ctx): return [{'a': 1}]\n"
 
@@ -140,3 +141,15 @@ def test_an_interrupted_import_names_the_file(root: Path) -> None:
     done = servo_command(root, "validate")
     assert done.returncode == 130
     assert done.stderr.lstrip() == "Interrupted.\nIt was importing assets/b.py.\n"
+
+
+@pytest.mark.parametrize("program", ["servo.cli.main", "servo.cli.gen"])
+def test_the_processes_of_a_pool_end_with_the_command(root: Path, program: str) -> None:
+    (root / "assets" / "a.py").write_text(
+        "import os\nfrom concurrent.futures import ProcessPoolExecutor\n"
+        "pool = ProcessPoolExecutor(1)\n"
+        "open('child', 'w').write(str(pool.submit(os.getpid).result()))\n" + ASSET
+    )
+    arguments = ["validate"] if program == "servo.cli.main" else ["manifest", "--no-frozen"]
+    assert servo_command(root, *arguments, program=program).returncode == 0
+    assert not is_alive(int((root / "child").read_text()))

@@ -485,6 +485,8 @@ def test_a_path_in_a_file_is_relative_to_the_file_and_one_in_a_variable_is_not(
     root = _write(tmp_path, servo="tls.ca = 'a.pem'", dotenv="SERVO_TLS_CERT=b.pem\n")
     settings = load(root, {"SERVO_TLS_KEY": "c.pem", "SERVO_API_KEY_FILE": "/run/key"})
     assert settings.tls_ca == str(tmp_path / "a.pem")
+    written = _write(tmp_path, servo="tls.key = 'd.pem'")
+    assert load(written, {}).tls_key == str(tmp_path / "d.pem")
     assert settings.tls_cert == str(tmp_path / "b.pem")
     assert (settings.tls_key, settings.api_key_file) == ("c.pem", "/run/key")
 

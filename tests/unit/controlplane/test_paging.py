@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +103,15 @@ def test_a_page_ends_before_it_is_too_large_and_has_one_item_at_least(
     assert len(page) <= 1 or sum(len(texts) for texts, _ in page) <= 50_000
     if len(page) < min(len(items), size):
         assert sum(len(texts) + 10 for texts, _ in items[: len(page) + 1]) > 50_000
+
+
+def test_the_usual_sizes_are_those_that_the_contract_names() -> None:
+    contract = Path(__file__).resolve().parents[3] / "proto/arco/v1"
+    named = [
+        int(size)
+        for proto in contract.glob("*.proto")
+        for size in re.findall(
+            r"The most (?:tasks )?to return; 0 means (\d+)", proto.read_text(encoding="utf-8")
+        )
+    ]
+    assert sorted(named) == sorted(one.size(0) for one in LISTINGS)

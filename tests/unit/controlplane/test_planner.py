@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
@@ -368,3 +368,13 @@ def test_a_product_is_the_union_of_what_is_listed(
     keys = [(k["date"].day, k["region"]) for t in found.tasks for k in [t.partition_key.dimensions]]
     assert len(keys) == len(set(keys))
     assert set(keys) == {(n, region) for n in wanted for region in regions}
+
+
+def test_of_a_key_each_asset_takes_the_dimensions_that_it_has() -> None:
+    key = PartitionKey({"date": date(2013, 1, 2), "region": "north"})
+    found = make(SALES, "*", partitions=key)
+    assert [dict(task.partition_key.dimensions) for task in found.tasks] == [
+        {"date": date(2013, 1, 2)},
+        {"region": "north"},
+        {"date": date(2013, 1, 2), "region": "north"},
+    ]

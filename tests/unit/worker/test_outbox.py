@@ -156,3 +156,12 @@ def test_each_measurement_arrives_once(ends: tuple[Outbox, socket.socket]) -> No
     outbox.finish(FINISHED)
     values = [m.value for m in heard(channel) if isinstance(m, AttemptMetric)]
     assert values == [1, 2]
+
+
+def test_before_the_first_attempt_no_task_is_running() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        outbox = Outbox(theirs)
+        assert outbox.task is None
+        outbox.begin(LEASE)
+        assert outbox.task == ("t", 1)
