@@ -8,6 +8,7 @@ that has to be started then starts while the command does its own work. See
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -274,13 +275,15 @@ class Connection:
         notice = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             if time.monotonic() > notice:
-                _output.echo(f"{self._host_name()} does not answer yet; waiting for it.", err=True)
-                notice = deadline
+                owner = self._files.host_lock().read_owner()
+                _output.echo(f"{_name_of(owner)} does not answer yet; waiting for it.", err=True)
+                notice = math.inf
             server = self._current_server()
             if server is not None:
                 if self._for_run and not self._has_environment(server):
                     # That may have taken long; the next host has all of the time again.
                     deadline = time.monotonic() + _START_TIMEOUT
+                    notice = time.monotonic() + _PATIENCE
                     continue
                 client = self._try_dial(server)
                 if client is not None:
@@ -295,15 +298,11 @@ class Connection:
             time.sleep(_POLL_INTERVAL)
         owner = self._files.host_lock().read_owner()
         raise errors.UnavailableError(
-            f"{self._host_name()} did not answer within {_START_TIMEOUT:.0f} s",
+            f"{_name_of(owner)} did not answer within {_START_TIMEOUT:.0f} s",
             hint="Look at its terminal: it may be suspended (fg), or too busy."
-            if owner is not None and owner.kind is HostKind.DEV
+            if _is_dev(owner)
             else f"Its log is {str(self._files.log)!r}.",
         )
-
-    def _host_name(self) -> str:
-        owner = self._files.host_lock().read_owner()
-        return f"the control plane of {str(self._root)!r}" if owner is None else _name_of(owner)
 
     def _differences(self, server: ServerFile) -> list[str]:
         if server.environment is None:  # a host of an older version
@@ -407,22 +406,23 @@ class Connection:
         return tail.rpartition("\n")[2].removeprefix("Error: ")
 
 
-def _name_of(owner: Owner) -> str:
-    is_dev = owner.kind is HostKind.DEV
-    what = "'servo dev'" if is_dev else "the control plane in the background"
-    return f"{what} (pid {owner.pid})"
+def _is_dev(owner: Owner | None) -> bool:
+    return owner is not None and owner.kind is HostKind.DEV
+
+
+def _name_of(owner: Owner | None) -> str:
+    what = "'servo dev'" if _is_dev(owner) else "the control plane in the background"
+    return what if owner is None else f"{what} (pid {owner.pid})"
 
 
 def _environment_differs(owner: Owner | None, differences: list[str]) -> errors.ConfigurationError:
-    is_dev = owner is not None and owner.kind is HostKind.DEV
-    what = _name_of(owner) if owner is not None else "the control plane in the background"
     end = (
         "Start 'servo dev' again with this environment"
-        if is_dev
+        if _is_dev(owner)
         else "It has runs to do; try again when they have ended (servo status)"
     )
     return errors.ConfigurationError(
-        f"{what} has another environment than this command: "
+        f"{_name_of(owner)} has another environment than this command: "
         f"{_environment.listed(differences)}; no run was created, because its tasks would not see "
         f"what this command sees",
         code="ENVIRONMENT_DIFFERS",

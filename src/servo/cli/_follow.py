@@ -412,7 +412,7 @@ def _frame(view: RunView) -> Iterator[str]:
 
 def _standstill(run: Run) -> str:
     if not run.reason:
-        return "It goes on."
+        return f"Run {run.run_id} continues."
     stands = "is cancelling" if run.state is RunState.CANCELLING else "waits"
     return f"Run {run.run_id} {stands}: {run.reason}"
 

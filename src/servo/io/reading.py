@@ -118,7 +118,7 @@ class PartitionReader:
         gone = [
             partition
             for path, partition in zip(paths, self.partitions, strict=True)
-            if not path.exists()
+            if _is_gone(path)
         ]
         if gone:
             raise self._missing(gone)
@@ -135,7 +135,9 @@ class PartitionReader:
         if len(gone) == 1:
             message, again = f"the data of {first} is recorded but its file is gone", "it again"
         else:
-            message = f"the data of {first} and {len(gone) - 1} more is recorded but gone"
+            count = len(gone) - 1
+            more = "another partition" if count == 1 else f"{count} more partitions"
+            message = f"the data of {first} and {more} is recorded but the files are gone"
             again = "them again, the first one with"
         return errors.FilesystemError(
             message,
@@ -162,13 +164,15 @@ class PartitionReader:
         return self._concatenate(tables)
 
     def _schema(self) -> pa.Schema:
-        # Reading no columns' data but all footers; the same promotion as for whole tables.
-        return self._concatenate(
-            [
-                self._load(path, partition, None, schema_only=True)
-                for path, partition in zip(self._paths(), self.partitions, strict=True)
-            ]
-        ).schema
+        # The same promotion as for whole tables.
+        return self._concatenate(self._empty_tables(self._paths())).schema
+
+    def _empty_tables(self, paths: list[Path]) -> list[pa.Table]:
+        """Read the footers only."""
+        return [
+            self._load(path, partition, None, schema_only=True)
+            for path, partition in zip(paths, self.partitions, strict=True)
+        ]
 
     def _load(
         self,
@@ -237,11 +241,21 @@ class PartitionReader:
         import polars as pl
 
         paths = self._paths()
-        schemas = [pq.read_schema(path, memory_map=True) for path in paths]
+        schemas = [table.schema for table in self._empty_tables(paths)]
         if all(schemas[0].equals(other) for other in schemas):
             return pl.scan_parquet(paths, glob=False, hive_partitioning=False)
         # The eager way promotes types and explains what is wrong.
         return pl.from_arrow(self.table()).lazy()  # type: ignore[union-attr]  # a table is no Series
+
+
+def _is_gone(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False  # reading it says what is wrong
+    return False
 
 
 def _not_available(message: str, hint: str) -> errors.InvalidArgumentError:

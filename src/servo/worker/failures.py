@@ -131,7 +131,7 @@ def _verdict(error: BaseException) -> tuple[FailureCategory, FailureReason, bool
         case errors.LeaseExpiredError():
             return FailureCategory.INFRASTRUCTURE, FailureReason.LEASE_LOST, None
         case errors.FilesystemError(code="DATA_MISSING"):
-            # Its disk is there: whoever deleted the file does not bring it back.
+            # The data root exists, so the file was deleted, and a retry would not find it either.
             return FailureCategory.INFRASTRUCTURE, FailureReason.EXCEPTION, False
         case errors.FilesystemError():
             return FailureCategory.INFRASTRUCTURE, FailureReason.EXCEPTION, None

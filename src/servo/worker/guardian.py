@@ -129,7 +129,7 @@ def _children() -> list[int]:
 def _end_as(status: int) -> NoReturn:
     """End as another process did, so that whoever waits for this one sees it."""
     if os.WIFSIGNALED(status):
-        # Not at the top: the runner reads resource limits once somebody has loaded this.
+        # Imported here: in a runner, `process_state` reads resource limits once it is loaded.
         import resource
 
         number = os.WTERMSIG(status)

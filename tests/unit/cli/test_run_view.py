@@ -290,4 +290,4 @@ def test_a_run_that_is_being_cancelled_does_not_wait() -> None:
     assert _follow._standstill(run) == "Run R is cancelling: cancelled on request"
     held = replace(run, state=RunState.RUNNING, reason="it is held")
     assert _follow._standstill(held) == "Run R waits: it is held"
-    assert _follow._standstill(replace(held, reason="")) == "It goes on."
+    assert _follow._standstill(replace(held, reason="")) == "Run R continues."

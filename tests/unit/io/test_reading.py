@@ -134,8 +134,23 @@ def test_of_several_vanished_files_the_first_is_named(tmp_path: Path) -> None:
     two = reader(tmp_path, ONE, ONE)
     for path in tmp_path.rglob("data.parquet"):
         path.unlink()
-    with pytest.raises(errors.FilesystemError, match="and 1 more is recorded but gone"):
+    with pytest.raises(
+        errors.FilesystemError, match="and another partition is recorded but the files"
+    ):
         two.read()
+
+
+@pytest.mark.parametrize("as_type", [pa.Table, pl.LazyFrame])
+def test_a_file_that_cannot_be_looked_at_is_not_taken_for_a_deleted_one(
+    tmp_path: Path, as_type: type
+) -> None:
+    one = reader(tmp_path, ONE)
+    path = next(tmp_path.rglob("data.parquet"))
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(errors.FilesystemError, match="cannot be read") as caught:
+        one.read(as_type)
+    assert caught.value.code == "DATA_UNREADABLE"
 
 
 def test_a_data_root_that_is_not_there_is_no_vanished_file(tmp_path: Path) -> None:

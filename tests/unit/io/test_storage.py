@@ -86,7 +86,7 @@ def test_values_share_a_directory_if_and_only_if_their_paths_differ_in_case_only
     for value in values:
         name = PartitionKey({"v": value}).to_path()
         collides = any(one != name and one.casefold() == name.casefold() for one in made)
-        directory = Path("/root/raw/events") / name
+        directory = Path("/data/raw/events") / name
         if not collides:
             made.append(name)
         try:

@@ -25,7 +25,7 @@ def _descriptors() -> list[Any]:
             found.append(None)
         else:
             # A child may make a pipe non-blocking that it shares with this process.
-            found.append((status[1], status[2], not descriptor or os.get_blocking(descriptor)))
+            found.append((status[1], status[2], os.get_blocking(descriptor)))
     return found
 
 

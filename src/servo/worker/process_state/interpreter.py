@@ -71,7 +71,7 @@ def _stack_size() -> int:
 def _limits_of_python() -> tuple[Any, ...]:
     return (
         sys.getrecursionlimit(), sys.getswitchinterval(), sys.get_int_max_str_digits(),
-        # By its attribute, a module would make an error first that tells how it is not there.
+        # `getattr` of a module formats an error message first when the attribute is missing.
         _stack_size(), vars(sys).get("tracebacklimit"), sys.dont_write_bytecode,
     )  # fmt: skip
 

@@ -12,10 +12,10 @@ __all__ = ["ENTRIES"]
 
 
 def _own_copy(name: str) -> Any:
-    """Import a module without making it known: its presence tells that others use it."""
+    """Import a module without adding it to `sys.modules`, where it would look used by others."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.loader is None:
-        raise ImportError(f"there is no module {name}", name=name)
+        raise ImportError(f"No module named {name!r}", name=name)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -41,7 +41,7 @@ _AT_FIRST: Final = _read_limits()
 
 
 def _limits() -> list[tuple[int, int]]:
-    # A system call for each of them, and nearly nobody loads what can change them.
+    # Each limit costs a system call, and few processes load the modules that can set one.
     return _read_limits() if loaded("resource") or loaded("psutil") else _AT_FIRST
 
 

@@ -18,7 +18,7 @@ _PATIENCE_SECONDS: Final = 0.05
 """How long threads and children that are about to end are waited for."""
 _GUARDIAN_CHILDREN: Final[list[int]] = []
 _FEW_BYTES: Final = 64
-"""Mostly the runner is the only one. A larger buffer is made and made smaller each time."""
+"""Enough for the usual case, one process id; a large buffer is slow to allocate and to shrink."""
 
 
 class _Threads:

@@ -18,7 +18,7 @@ _TIMERS: Final = (
 _TIMER_NUMBERS: Final = tuple(number for number, _ in _TIMERS)
 _NEVER: Final = (0.0, 0.0)
 _BLOCK: Final = int(signal.SIG_BLOCK)
-# Not the real-time ones: nothing sends them to a process that has not asked for it.
+# Without the real-time signals, which are only sent to processes that ask for them.
 _SIGNALS: Final = [int(one) for one in sorted(signal.valid_signals()) if one < 32]
 # `signal` makes each handler and number a member of an enumeration, in up to twenty times the time.
 try:
