@@ -22,9 +22,8 @@ __all__ = ["Entry", "Leftovers", "ProcessState", "list_names", "loaded"]
 _SHOWN: Final = 5
 
 
-def loaded(name: str) -> Any:
-    """Return a module if it was imported; nothing is imported to be looked at."""
-    return sys.modules.get(name)
+loaded: Final[Callable[[str], Any]] = sys.modules.get
+"""Returns a module if it was imported; nothing is imported to be looked at."""
 
 
 def list_names(names: Sequence[str]) -> str:
